@@ -1,0 +1,318 @@
+//! Where bytes come from: a mapped file, positional reads, memory.
+//!
+//! A [`Source`] is a run of bytes of known length that any thread may read at
+//! any offset. A [`Span`] is a piece of one. Neither ever hands out a slice of
+//! a map to keep: small reads are copies, and bulk reads visit chunks that end
+//! with the visit.
+
+mod kept;
+mod map;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::ops::ControlFlow;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::error::{Code, Error, Result};
+pub(crate) use kept::Kept;
+use map::Map;
+
+/// Whether to map input files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MapChoice {
+    /// Map regular files; fall back to positional reads where that fails.
+    ///
+    /// The bargain: nobody may shorten the file while it is open, or the
+    /// process dies with `SIGBUS`.
+    #[default]
+    Auto,
+    /// Positional reads only.
+    Never,
+}
+
+/// Bytes a bulk read visits at once. Large enough to make calls rare, small
+/// enough to stay in the second-level cache while it is hashed.
+const CHUNK: usize = 256 << 10;
+
+/// Bytes of a map made resident at once.
+const WINDOW: usize = 4 << 20;
+
+/// A run of bytes that can be read at any offset, by any thread.
+#[derive(Debug)]
+pub struct Source {
+    label: String,
+    len: u64,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Mapped { map: Map, file: File },
+    File(File),
+    Memory(Box<[u8]>),
+    /// Some ranges of a stream that has gone by.
+    Kept(Kept),
+    /// A file of an OCI layout directory, opened for each read: a layout may
+    /// hold more blobs than a process may hold files.
+    Path(PathBuf),
+}
+
+impl Source {
+    /// Opens a regular file of any length.
+    ///
+    /// # Errors
+    ///
+    /// `E_IO` when the file's length cannot be learned.
+    pub fn file(label: impl Into<String>, file: File, choice: MapChoice) -> Result<Source> {
+        let label = label.into();
+        let len = file.metadata().map_err(|e| Error::io(&label, e))?.len();
+        let mapped = match choice {
+            MapChoice::Auto if len > 0 => Map::new(&file).ok(),
+            _ => None,
+        };
+        let kind = match mapped {
+            Some(map) if map.bytes().len() as u64 == len => Kind::Mapped { map, file },
+            _ => Kind::File(file),
+        };
+        Ok(Source { label, len, kind })
+    }
+
+    /// Bytes that are already in memory.
+    pub fn memory(label: impl Into<String>, bytes: impl Into<Box<[u8]>>) -> Source {
+        let bytes = bytes.into();
+        Source { label: label.into(), len: bytes.len() as u64, kind: Kind::Memory(bytes) }
+    }
+
+    /// A file that is opened anew for every read.
+    pub(crate) fn path(path: PathBuf, len: u64) -> Source {
+        Source { label: path.display().to_string(), len, kind: Kind::Path(path) }
+    }
+
+    /// The ranges that were kept of a stream of `len` bytes.
+    pub(crate) fn kept(label: impl Into<String>, kept: Kept, len: u64) -> Source {
+        Source { label: label.into(), len, kind: Kind::Kept(kept) }
+    }
+
+    /// What errors call this source: usually the path.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// Length in bytes.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether there are no bytes at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The open file behind this source, when its offsets are the source's:
+    /// what kernel copies work from.
+    pub(crate) fn as_file(&self) -> Option<&File> {
+        match &self.kind {
+            Kind::Mapped { file, .. } | Kind::File(file) => Some(file),
+            Kind::Memory(_) | Kind::Kept(_) | Kind::Path(_) => None,
+        }
+    }
+
+    /// Whether every byte can be read, or only what was kept of a stream.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        !matches!(self.kind, Kind::Kept(_))
+    }
+
+    /// Fills `buffer` from `offset`.
+    ///
+    /// # Errors
+    ///
+    /// `E_INPUT_CHANGED` when the file has become shorter than it was, `E_IO`
+    /// for anything else the operating system reports.
+    pub fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        self.try_read(offset, buffer).map_err(|e| self.read_error(e))
+    }
+
+    /// Like [`read_exact_at`](Self::read_exact_at), for a new buffer of `len` bytes.
+    ///
+    /// The caller has checked `len` against a limit; it is checked here against
+    /// what the source holds before memory is taken.
+    pub(crate) fn read_vec(&self, offset: u64, len: u64) -> Result<Vec<u8>> {
+        if offset.checked_add(len).is_none_or(|end| end > self.len) {
+            return Err(self.read_error(io::ErrorKind::UnexpectedEof.into()));
+        }
+        let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
+        self.read_exact_at(offset, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Reads what there is from `offset`, at most the length of `buffer`; 0 at
+    /// the end.
+    pub(crate) fn read_some_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize> {
+        let left = self.len.saturating_sub(offset);
+        let take = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        self.read_exact_at(offset, &mut buffer[..take])?;
+        Ok(take)
+    }
+
+    fn try_read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        match &self.kind {
+            Kind::Mapped { map, .. } => copy_from(map.bytes(), offset, buffer),
+            Kind::Memory(bytes) => copy_from(bytes, offset, buffer),
+            Kind::File(file) => file.read_exact_at(buffer, offset),
+            Kind::Kept(kept) => kept.read(offset, buffer),
+            Kind::Path(path) => File::open(path)?.read_exact_at(buffer, offset),
+        }
+    }
+
+    /// Visits `len` bytes from `offset` in order, in chunks of at most 256 KiB.
+    /// The visitor stops the walk early with [`ControlFlow::Break`].
+    ///
+    /// # Errors
+    ///
+    /// As [`read_exact_at`](Self::read_exact_at).
+    pub fn visit_chunks(
+        &self,
+        offset: u64,
+        len: u64,
+        visit: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<()> {
+        match &self.kind {
+            Kind::Mapped { map, .. } => {
+                let bytes = range_of(map.bytes(), offset, len).map_err(|e| self.read_error(e))?;
+                let start = usize::try_from(offset).unwrap_or(usize::MAX);
+                for (i, window) in bytes.chunks(WINDOW).enumerate() {
+                    map.populate(start + i * WINDOW, window.len());
+                    if visit_slice(window, visit).is_break() {
+                        break;
+                    }
+                }
+                Ok(())
+            }
+            Kind::Memory(bytes) => {
+                let bytes = range_of(bytes, offset, len).map_err(|e| self.read_error(e))?;
+                let _ = visit_slice(bytes, visit);
+                Ok(())
+            }
+            Kind::File(file) => {
+                self.visit_by_reads(offset, len, visit, &|at, buf| file.read_exact_at(buf, at))
+            }
+            Kind::Kept(kept) => {
+                self.visit_by_reads(offset, len, visit, &|at, buf| kept.read(at, buf))
+            }
+            Kind::Path(path) => {
+                let file = File::open(path).map_err(|e| self.read_error(e))?;
+                self.visit_by_reads(offset, len, visit, &|at, buf| file.read_exact_at(buf, at))
+            }
+        }
+    }
+
+    fn visit_by_reads(
+        &self,
+        mut offset: u64,
+        len: u64,
+        visit: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
+        read: &dyn Fn(u64, &mut [u8]) -> io::Result<()>,
+    ) -> Result<()> {
+        let mut left = len;
+        let mut buffer = vec![0; CHUNK.min(usize::try_from(len).unwrap_or(CHUNK))];
+        while left > 0 {
+            let take = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            read(offset, &mut buffer[..take]).map_err(|e| self.read_error(e))?;
+            if visit(&buffer[..take]).is_break() {
+                break;
+            }
+            offset += take as u64;
+            left -= take as u64;
+        }
+        Ok(())
+    }
+
+    fn read_error(&self, error: io::Error) -> Error {
+        if error.kind() == io::ErrorKind::UnexpectedEof {
+            return Error::new(Code::InputChanged, "the file became shorter while it was read")
+                .in_archive(&self.label)
+                .caused_by(error);
+        }
+        Error::io(&self.label, error)
+    }
+}
+
+fn visit_slice(bytes: &[u8], visit: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> ControlFlow<()> {
+    bytes.chunks(CHUNK).try_for_each(visit)
+}
+
+fn range_of(bytes: &[u8], offset: u64, len: u64) -> io::Result<&[u8]> {
+    let start = usize::try_from(offset).ok();
+    let end = offset.checked_add(len).and_then(|end| usize::try_from(end).ok());
+    start
+        .zip(end)
+        .and_then(|(start, end)| bytes.get(start..end))
+        .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+}
+
+fn copy_from(bytes: &[u8], offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+    buffer.copy_from_slice(range_of(bytes, offset, buffer.len() as u64)?);
+    Ok(())
+}
+
+/// A piece of a [`Source`].
+#[derive(Clone, Debug)]
+pub struct Span {
+    /// Where the bytes are.
+    pub source: Arc<Source>,
+    /// Bytes from the start of the source.
+    pub offset: u64,
+    /// Length in bytes.
+    pub len: u64,
+}
+
+impl Span {
+    /// Reads the whole span into memory. The caller has checked the length.
+    pub(crate) fn read(&self) -> Result<Vec<u8>> {
+        self.source.read_vec(self.offset, self.len)
+    }
+
+    /// Visits the span's bytes in order, as [`Source::visit_chunks`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Source::read_exact_at`].
+    pub fn visit_chunks(&self, visit: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> Result<()> {
+        self.source.visit_chunks(self.offset, self.len, visit)
+    }
+
+    /// A sequential reader over the span's bytes.
+    #[must_use]
+    pub fn reader(&self) -> SpanReader {
+        SpanReader { span: self.clone(), position: 0 }
+    }
+}
+
+/// Reads a [`Span`] from its start to its end.
+#[derive(Debug)]
+pub struct SpanReader {
+    span: Span,
+    position: u64,
+}
+
+impl Read for SpanReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.span.len - self.position;
+        let take = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let at = self.span.offset + self.position;
+        self.span.source.try_read(at, &mut buffer[..take])?;
+        self.position += take as u64;
+        Ok(take)
+    }
+}
+
+/// Opens a regular file for reading by label.
+pub(crate) fn open_file(path: &Path) -> Result<File> {
+    File::open(path).map_err(|e| Error::io(path, e))
+}

@@ -1,0 +1,192 @@
+//! One 512-byte header block: fields decoded, no meaning yet.
+//!
+//! The rules are stricter than any one reader's, because a field that two
+//! readers take differently makes one file two archives: Go's `archive/tar`
+//! (inside every daemon), GNU tar, libarchive and Python differ on blanks,
+//! signs, base-256 and on which magic may carry a name prefix.
+
+use crate::error::{Code, Error, Result};
+
+/// Bytes of a tar block, and of a header.
+pub const BLOCK: u64 = 512;
+/// [`BLOCK`] as a length in memory.
+pub(crate) const BLOCK_LEN: usize = 512;
+
+/// `size` rounded up to whole blocks, or `None` past the end of `u64`.
+#[must_use]
+pub fn padded(size: u64) -> Option<u64> {
+    size.checked_next_multiple_of(BLOCK)
+}
+
+/// A header block whose checksum and magic have been checked.
+pub(crate) struct Header<'a> {
+    block: &'a [u8; BLOCK_LEN],
+    dialect: Dialect,
+}
+
+/// Which magic a header carries, as far as decoding depends on it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Dialect {
+    /// No magic at all: the name stands alone, only files and directories.
+    V7,
+    /// `ustar` and `00`: the only one whose prefix field is a prefix to all readers.
+    Ustar,
+    /// GNU, or an old version field: no prefix.
+    Other,
+}
+
+impl<'a> Header<'a> {
+    /// Checks what makes a block a header.
+    pub(crate) fn new(block: &'a [u8; BLOCK_LEN]) -> Result<Self> {
+        let stated = octal(&block[148..156])
+            .ok_or_else(|| Error::new(Code::TarChecksum, "the checksum field is not octal"))?;
+        // The field counts as blanks in its own sum.
+        let sum: u64 = block[..148].iter().chain(&block[156..]).map(|b| u64::from(*b)).sum();
+        let found = sum + 8 * u64::from(b' ');
+        if stated != found {
+            return Err(Error::new(Code::TarChecksum, "header checksum mismatch")
+                .expected_found(stated, found));
+        }
+        let dialect = match &block[257..265] {
+            b"ustar\x0000" => Dialect::Ustar,
+            b"ustar  \0" | b"ustar\0\0\0" | b"ustar\0  " => Dialect::Other,
+            [0, 0, 0, 0, 0, 0, 0, 0] => Dialect::V7,
+            _ => return Err(Error::new(Code::TarMagic, "unknown magic in the header")),
+        };
+        let prefix_used = block[345..500].iter().any(|b| *b != 0);
+        if dialect != Dialect::Ustar && prefix_used {
+            return Err(Error::new(
+                Code::TarMagic,
+                "a name prefix under a magic that has none for some readers",
+            ));
+        }
+        if &block[508..512] == b"tar\0" {
+            return Err(Error::new(Code::TarMagic, "a star header, whose name prefix readers cut differently"));
+        }
+        Ok(Header { block, dialect })
+    }
+
+    pub(crate) fn is_v7(&self) -> bool {
+        self.dialect == Dialect::V7
+    }
+
+    pub(crate) fn type_flag(&self) -> u8 {
+        self.block[156]
+    }
+
+    /// The size field. Blank is refused: readers disagree on it.
+    pub(crate) fn size(&self) -> Result<u64> {
+        number(&self.block[124..136])
+            .ok_or_else(|| numeric("size"))?
+            .ok_or_else(|| Error::new(Code::TarNumeric, "the size field is blank"))
+    }
+
+    /// Checks the numbers that are not used: Go refuses the whole archive when
+    /// one of them does not parse, so no daemon could load it.
+    pub(crate) fn check_numbers(&self) -> Result<()> {
+        let fields = [
+            ("mode", 100..108),
+            ("uid", 108..116),
+            ("gid", 116..124),
+            ("mtime", 136..148),
+        ];
+        for (name, range) in fields {
+            number(&self.block[range]).ok_or_else(|| numeric(name))?;
+        }
+        if matches!(self.type_flag(), b'3' | b'4') && self.dialect != Dialect::V7 {
+            number(&self.block[329..337]).ok_or_else(|| numeric("devmajor"))?;
+            number(&self.block[337..345]).ok_or_else(|| numeric("devminor"))?;
+        }
+        Ok(())
+    }
+
+    /// The name, prefix joined. Bytes behind the first NUL are not part of it.
+    pub(crate) fn name(&self) -> Vec<u8> {
+        let name = until_nul(&self.block[..100]);
+        let prefix = until_nul(&self.block[345..500]);
+        if self.dialect == Dialect::Ustar && !prefix.is_empty() {
+            return [prefix, b"/", name].concat();
+        }
+        name.to_vec()
+    }
+
+    pub(crate) fn link_name(&self) -> Vec<u8> {
+        until_nul(&self.block[157..257]).to_vec()
+    }
+}
+
+fn numeric(field: &str) -> Error {
+    Error::new(Code::TarNumeric, format!("the {field} field is not a number every reader reads alike"))
+}
+
+fn until_nul(field: &[u8]) -> &[u8] {
+    let end = field.iter().position(|b| *b == 0).unwrap_or(field.len());
+    &field[..end]
+}
+
+/// Octal digits between optional blanks and NUL or blank to the end; or
+/// base-256 with a first byte of exactly 0x80 and a value below 2^63.
+/// `Some(None)` is a blank field.
+#[expect(clippy::option_option, reason = "blank, a number, or not a number")]
+fn number(field: &[u8]) -> Option<Option<u64>> {
+    if field.first() == Some(&0x80) {
+        let mut value = 0u64;
+        for byte in &field[1..] {
+            value = value.checked_mul(256)?.checked_add(u64::from(*byte))?;
+        }
+        return (value <= i64::MAX as u64).then_some(Some(value));
+    }
+    if field.iter().all(|b| matches!(b, b' ' | 0)) {
+        return Some(None);
+    }
+    octal(field).map(Some)
+}
+
+fn octal(field: &[u8]) -> Option<u64> {
+    let digits = field.trim_ascii_start();
+    let end = digits.iter().position(|b| !b.is_ascii_digit()).unwrap_or(digits.len());
+    let (digits, rest) = digits.split_at(end);
+    if digits.is_empty() || rest.iter().any(|b| !matches!(b, b' ' | 0)) {
+        return None;
+    }
+    digits.iter().try_fold(0u64, |value, digit| match digit {
+        b'0'..=b'7' => value.checked_mul(8)?.checked_add(u64::from(digit - b'0')),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_every_reader_reads_alike() {
+        let rows: [(&[u8], Option<Option<u64>>); 14] = [
+            (b"00000000012\0", Some(Some(10))),
+            (b"         12 ", Some(Some(10))),
+            (b"777777777777", Some(Some(0o777_777_777_777))),
+            (b"000000001000", Some(Some(512))),
+            (b"\0\0\0\0\0\0\0\0\0\0\0\0", Some(None)),
+            (b"            ", Some(None)),
+            (b"00000000018\0", None),
+            (b"-0000000004\0", None),
+            (b"+0000000004\0", None),
+            (b"0000\x000000004", None),
+            (b"0000004x\0\0\0\0", None),
+            (b"\x80\0\0\0\0\0\0\0\0\0\x02\0", Some(Some(512))),
+            (b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", None),
+            (b"\x80\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff", None),
+        ];
+        for (field, want) in rows {
+            assert_eq!(number(field), want, "{field:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_pad_to_blocks() {
+        let rows = [(0, Some(0)), (1, Some(512)), (512, Some(512)), (513, Some(1024)), (u64::MAX, None)];
+        for (size, want) in rows {
+            assert_eq!(padded(size), want);
+        }
+    }
+}

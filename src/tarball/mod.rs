@@ -1,0 +1,284 @@
+//! The outer tar: headers to members, members to an index, headers back out.
+//!
+//! Indexing reads headers only. A [`Member`] knows where it starts (its
+//! extended headers included), where its body is and how long; nothing is
+//! unpacked. The strict rules are in [`scan`].
+
+mod header;
+mod pax;
+pub(crate) mod scan;
+pub(crate) mod write;
+
+use std::ops::ControlFlow;
+
+use crate::diagnostics::Diagnostics;
+use crate::error::{Code, Error, Place, Result};
+use crate::limits::Limits;
+use crate::source::Source;
+pub(crate) use header::{BLOCK, padded};
+use scan::{Input, Scanner, Step};
+
+/// What kind of thing a member is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link; old `docker save` writes shared layers so.
+    Symlink,
+    /// A hard link to an earlier member.
+    HardLink,
+    /// A device or fifo, which every consumer ignores.
+    Device,
+}
+
+/// One member of a tar. All offsets are bytes from the start of the
+/// uncompressed archive.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Member {
+    /// The name without a leading `./` and without a directory's trailing `/`.
+    pub name: Box<str>,
+    /// The target of a link, as written.
+    pub link: Option<Box<str>>,
+    /// What it is.
+    pub kind: Kind,
+    /// Number in file order, from 0.
+    pub index: u32,
+    /// Where it starts: its first extended header, or its header.
+    pub start: u64,
+    /// Where its header is.
+    pub header: u64,
+    /// Where its body is.
+    pub body: u64,
+    /// Bytes of the body, without padding.
+    pub size: u64,
+    /// Whether a pax record states the size too.
+    pub(crate) pax_size: bool,
+}
+
+impl Member {
+    /// Where the next member starts.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        // The scan has checked that this does not overflow.
+        self.body + padded(self.size).unwrap_or(self.size)
+    }
+
+    /// The member as a place for errors.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        Place::member(self.index, &*self.name, self.start)
+    }
+}
+
+/// How an archive ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// Where the last member ends.
+    pub offset: u64,
+    /// What stands there.
+    pub marker: Marker,
+}
+
+/// The end-of-archive marker: two zero blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Marker {
+    /// Both blocks.
+    Full,
+    /// Less than two, then the end of the file.
+    Half,
+    /// None.
+    Missing,
+}
+
+/// Every member of a tar, in file order and by name.
+#[derive(Debug)]
+pub struct TarIndex {
+    members: Vec<Member>,
+    /// Numbers of members sorted by name, then by position.
+    by_name: Vec<u32>,
+    end: End,
+}
+
+impl TarIndex {
+    /// Indexes a tar by walking its headers. What is malformed becomes a fatal
+    /// finding and the index holds what came before.
+    pub(crate) fn scan(source: &Source, limits: &Limits, findings: &mut Diagnostics) -> TarIndex {
+        let mut input = source;
+        let mut members = Vec::new();
+        let mut scanner = Scanner::new(limits);
+        let end = loop {
+            match scanner.step(&mut input, findings) {
+                Ok(Step::Member(member)) => members.push(member),
+                Ok(Step::End(end)) => break end,
+                Err(error) => {
+                    findings.fatal(error);
+                    let offset = members.last().map_or(0, Member::end);
+                    break End { offset, marker: Marker::Full };
+                }
+            }
+        };
+        TarIndex::new(members, end)
+    }
+
+    pub(crate) fn new(members: Vec<Member>, end: End) -> TarIndex {
+        let mut by_name: Vec<u32> = members.iter().map(|m| m.index).collect();
+        by_name.sort_by(|a, b| {
+            let name = |i: &u32| &members[*i as usize].name;
+            name(a).cmp(name(b)).then(a.cmp(b))
+        });
+        TarIndex { members, by_name, end }
+    }
+
+    /// The members in file order.
+    #[must_use]
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// How the archive ends.
+    #[must_use]
+    pub fn end(&self) -> End {
+        self.end
+    }
+
+    /// The first member of a name.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<&Member> {
+        let at = self.by_name.partition_point(|i| &*self.members[*i as usize].name < name);
+        let member = &self.members[*self.by_name.get(at)? as usize];
+        (&*member.name == name).then_some(member)
+    }
+
+    /// The regular member whose bytes stand under a name: the member itself,
+    /// or what its link leads to. `None` when nothing has the name.
+    ///
+    /// Symbolic links are followed once and only inside the archive, because
+    /// that is where Go's consumers agree; hard links only to an earlier
+    /// member, as tar defines them.
+    ///
+    /// # Errors
+    ///
+    /// `E_TAR_LINK` when the name is a link that does not lead to a regular
+    /// member in one step, or no regular member at all.
+    pub fn resolve(&self, name: &str) -> Result<Option<&Member>> {
+        let Some(member) = self.find(name) else { return Ok(None) };
+        let target = match (member.kind, &member.link) {
+            (Kind::File, _) => return Ok(Some(member)),
+            (Kind::Symlink, Some(link)) => join(&member.name, link),
+            (Kind::HardLink, Some(link)) => join("", link),
+            _ => {
+                return Err(Error::new(Code::TarLink, "a regular member is wanted here")
+                    .at(member.place()));
+            }
+        };
+        let found = target.as_deref().and_then(|target| self.find(target));
+        match found {
+            Some(target) if target.kind == Kind::File => {
+                if member.kind == Kind::HardLink && target.index > member.index {
+                    return Err(Error::new(Code::TarLink, "a hard link to a later member")
+                        .at(member.place()));
+                }
+                Ok(Some(target))
+            }
+            _ => Err(Error::new(
+                Code::TarLink,
+                format!("no regular member at the link's target \"{}\"", member.link.as_deref().unwrap_or("")),
+            )
+            .at(member.place())),
+        }
+    }
+
+    /// Findings about names: duplicates with other bytes are fatal (docker and
+    /// containerd take the last, podman and crane the first), equal ones noted.
+    pub(crate) fn check_names(&self, source: &Source, findings: &mut Diagnostics) {
+        for pair in self.by_name.windows(2) {
+            let [first, second] = [pair[0], pair[1]].map(|i| &self.members[i as usize]);
+            if first.name != second.name || (first.kind, second.kind) == (Kind::Directory, Kind::Directory) {
+                continue;
+            }
+            let same = first.kind == second.kind
+                && first.link == second.link
+                && equal_bodies(source, first, second);
+            if same {
+                let message = format!("the same as member {}", first.index);
+                findings.note(Error::new(Code::TarDupSame, message).at(second.place()));
+            } else {
+                let message = format!(
+                    "another member of this name (member {}) holds different bytes; consumers disagree which counts",
+                    first.index
+                );
+                findings.fatal(Error::new(Code::TarDup, message).at(second.place()));
+            }
+        }
+    }
+}
+
+impl Input for &Source {
+    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> Result<usize> {
+        self.read_some_at(offset, buffer)
+    }
+
+    fn known_len(&self) -> Option<u64> {
+        Some(self.len())
+    }
+}
+
+/// `link` as seen from the folder of `name`, cleaned; `None` when it leaves
+/// the archive.
+fn join(name: &str, link: &str) -> Option<String> {
+    let folder = match link.strip_prefix('/') {
+        Some(_) => "",
+        None => name.rsplit_once('/').map_or("", |(folder, _)| folder),
+    };
+    let mut parts: Vec<&str> = folder.split('/').filter(|p| !p.is_empty()).collect();
+    for part in link.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop()?;
+            }
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join("/"))
+}
+
+fn equal_bodies(source: &Source, a: &Member, b: &Member) -> bool {
+    if a.size != b.size {
+        return false;
+    }
+    let mut at = b.body;
+    let mut other = Vec::new();
+    let mut same = true;
+    let walked = source.visit_chunks(a.body, a.size, &mut |chunk| {
+        other.resize(chunk.len(), 0);
+        same = source.read_exact_at(at, &mut other).is_ok() && other == chunk;
+        at += chunk.len() as u64;
+        if same { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    same && walked.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_are_resolved_inside_the_archive() {
+        let rows = [
+            ("a/layer.tar", "../b/layer.tar", Some("b/layer.tar")),
+            ("a/layer.tar", "x.tar", Some("a/x.tar")),
+            ("a/layer.tar", "/x.tar", Some("x.tar")),
+            ("a", "./b//c", Some("b/c")),
+            ("a/b", "../../c", None),
+            ("", "a/b", Some("a/b")),
+        ];
+        for (name, link, want) in rows {
+            assert_eq!(join(name, link).as_deref(), want, "{name} -> {link}");
+        }
+    }
+}
