@@ -246,7 +246,9 @@ impl Hasher {
     pub fn finish(self) -> Digest {
         match self.0 {
             State::Sha256(state) => Digest::from_sha256(state.finalize().into()),
-            State::Sha512(state) => Digest::from_raw::<64>(Algorithm::Sha512, state.finalize().into()),
+            State::Sha512(state) => {
+                Digest::from_raw::<64>(Algorithm::Sha512, state.finalize().into())
+            }
         }
     }
 }

@@ -142,7 +142,7 @@ impl PlatformSpec {
             return Err(PlatformError::Component);
         }
         let (os, (architecture, variant)) = match rest {
-            [None, ..] if is_known_os(&os) => return Err(PlatformError::BareOs),
+            [None, ..] if is_among(KNOWN_OS, &os) => return Err(PlatformError::BareOs),
             [None, ..] => ("linux".to_owned(), normalize_architecture(first, "")),
             [Some(architecture), None, _] => (os, normalize_architecture(architecture, "")),
             [Some(architecture), Some(variant), None] => {
@@ -150,16 +150,23 @@ impl PlatformSpec {
             }
             [_, _, Some(_)] => return Err(PlatformError::TooManyComponents),
         };
-        if rest[0].is_none() && !is_known_architecture(&architecture) {
+        if rest[0].is_none() && !is_among(KNOWN_ARCHITECTURES, &architecture) {
             return Err(PlatformError::Unknown);
         }
-        // A variant is shown if it was asked for, and not if it is the usual one.
+        // The usual variant is shown only where it was written.
         let variant = match (architecture.as_str(), variant.as_str(), rest[1]) {
             ("arm", "v7", None) => String::new(),
             ("arm64", "", Some(_)) => "v8".to_owned(),
             _ => variant,
         };
-        Ok(Self(Platform { os, architecture, variant, os_version, os_features, features: Vec::new() }))
+        Ok(Self(Platform {
+            os,
+            architecture,
+            variant,
+            os_version,
+            os_features,
+            features: Vec::new(),
+        }))
     }
 
     /// The platform asked for.
@@ -242,6 +249,7 @@ impl HostMatcher {
 
     /// The place of the platform this host takes out of a list: the lowest
     /// rank, then the most operating system features, then the first.
+    #[must_use]
     pub fn best<'a>(&self, platforms: impl IntoIterator<Item = &'a Platform>) -> Option<usize> {
         let ranked = platforms.into_iter().enumerate().filter_map(|(place, platform)| {
             Some((self.rank(platform)?, Reverse(platform.os_features.len()), place))
@@ -272,7 +280,7 @@ pub enum PlatformError {
     #[error("a platform has at most three parts: os/architecture/variant")]
     TooManyComponents,
     /// One word that is neither an operating system nor an architecture.
-    #[error("unknown architecture")]
+    #[error("neither a known architecture nor a known operating system")]
     Unknown,
     /// A `*`.
     #[error("wildcards are not supported in platforms")]
@@ -365,7 +373,7 @@ fn normalize_architecture(architecture: &str, variant: &str) -> (String, String)
 /// normalised host or wish.
 fn fits_os(wanted: &Platform, found: &Platform) -> bool {
     let windows = wanted.os == "windows";
-    // What has the whole Win32 API asks for it; hosts never say they have it.
+    // Windows hosts have `win32k` without saying so.
     let mut needed = found.os_features.iter().filter(|f| !windows || *f != "win32k");
     !wanted.os.is_empty()
         && wanted.os == found.os
@@ -376,13 +384,11 @@ fn fits_os(wanted: &Platform, found: &Platform) -> bool {
 /// A host of level *n* prefers *n*, then the levels below, then 386.
 fn rank_amd64(host: &str, found: &Platform) -> Option<usize> {
     let host_level = host.strip_prefix('v').unwrap_or(host).parse().unwrap_or(1).max(1);
-    match found.architecture.as_str() {
-        "amd64" if found.variant == host => Some(0),
-        "amd64" if host_level > 1 => {
-            let level = if found.variant.is_empty() { 1 } else { version(&found.variant)? };
-            (level >= 1).then(|| below(host_level, level))?
-        }
-        "386" if found.variant.is_empty() => usize::try_from(host_level).ok(),
+    match (found.architecture.as_str(), found.variant.as_str()) {
+        ("amd64", variant) if variant == host => Some(0),
+        ("amd64", "") => below(host_level, 1, 1),
+        ("amd64", variant) => below(host_level, version(variant)?, 1),
+        ("386", "") => usize::try_from(host_level).ok(),
         _ => None,
     }
 }
@@ -390,14 +396,13 @@ fn rank_amd64(host: &str, found: &Platform) -> Option<usize> {
 /// A host of version *n* prefers *n*, then the versions below, down to 5.
 fn rank_arm(host: &str, found: &Platform) -> Option<usize> {
     if found.architecture != "arm" {
-        None
-    } else if found.variant == host {
-        Some(0)
-    } else {
-        let host_version = host.strip_prefix('v').unwrap_or(host).parse().ok()?;
-        let version = version(&found.variant)?;
-        (version >= 5).then(|| below(host_version, version))?
+        return None;
     }
+    if found.variant == host {
+        return Some(0);
+    }
+    let host_version = host.strip_prefix('v').unwrap_or(host).parse().ok()?;
+    below(host_version, version(&found.variant)?, 5)
 }
 
 /// A host prefers its own version, then the minor versions below, then those of
@@ -405,28 +410,34 @@ fn rank_arm(host: &str, found: &Platform) -> Option<usize> {
 fn rank_arm64(host: &str, found: &Platform) -> Option<usize> {
     let (host_major, host_minor) = arm64_version(host)?;
     // Armv9.x includes Armv8.(x+5), and Armv8 ends with 8.9.
-    let newest_v8 = if host_major == 9 { (host_minor + 5).min(9) } else { host_minor };
-    let own = if host_major == 9 { host_minor + 1 } else { 0 };
+    let (newest_v8, count_v9) = match host_major {
+        9 => ((host_minor + 5).min(9), host_minor + 1),
+        _ => (host_minor, 0),
+    };
     if found.architecture == "arm64" {
-        return match arm64_version(&found.variant)? {
-            (9, minor) if host_major == 9 && minor <= host_minor => Some(host_minor - minor),
-            (8, minor) if minor <= newest_v8 => Some(own + newest_v8 - minor),
-            _ => None,
+        let (major, minor) = arm64_version(&found.variant)?;
+        return match major {
+            9 => count_v9.checked_sub(minor + 1),
+            _ => newest_v8.checked_sub(minor).map(|rank| count_v9 + rank),
         };
     }
-    rank_arm("v8", found).map(|rank| own + newest_v8 + 1 + rank)
+    rank_arm("v8", found).map(|rank| count_v9 + newest_v8 + 1 + rank)
 }
 
 /// Major and minor of the arm64 versions there are: 8.0 to 8.9, 9.0 to 9.7.
+/// A host of another version runs nothing at all.
 fn arm64_version(variant: &str) -> Option<(usize, usize)> {
-    let (major, minor, last) = match variant.as_bytes() {
-        b"" => (8, b'0', b'9'),
-        b"v9" => (9, b'0', b'7'),
-        [b'v', b'8', b'.', minor @ b'1'..] => (8, *minor, b'9'),
-        [b'v', b'9', b'.', minor @ b'1'..] => (9, *minor, b'7'),
-        _ => return None,
+    let (major, newest, minor) = match variant {
+        "" => return Some((8, 0)),
+        "v9" => return Some((9, 0)),
+        _ => match variant.strip_prefix("v8.") {
+            Some(minor) => (8, 9, minor),
+            None => (9, 7, variant.strip_prefix("v9.")?),
+        },
     };
-    (variant.len() <= 4 && minor <= last).then(|| (major, usize::from(minor - b'0')))
+    let &[digit] = minor.as_bytes() else { return None };
+    let minor = usize::from(digit.checked_sub(b'0')?);
+    (minor <= newest).then_some((major, minor))
 }
 
 /// The *n* of `v<n>`, in its one spelling.
@@ -436,9 +447,10 @@ fn version(variant: &str) -> Option<u32> {
     (version.to_string() == digits).then_some(version)
 }
 
-/// How far a lower version is from the host's.
-fn below(host: u32, found: u32) -> Option<usize> {
-    usize::try_from(host.checked_sub(found).filter(|rank| *rank > 0)?).ok()
+/// How far a version is below the host's, if it is and is not below the lowest.
+fn below(host: u32, version: u32, lowest: u32) -> Option<usize> {
+    let between = (lowest..host).contains(&version);
+    between.then(|| usize::try_from(host - version).ok())?
 }
 
 /// The builds of Windows Server 2022 and 2025, whose containers keep running on
@@ -469,7 +481,8 @@ fn windows_runs(host: &str, container: &str) -> bool {
 /// Major and minor, and the build, of `10.0.20348[.…]`; `None` if it states none.
 fn windows_build(text: &str) -> Option<((u8, u8), u16)> {
     fn number<T: FromStr>(text: Option<&str>) -> Option<T> {
-        text?.parse().ok()
+        // `parse` alone would take a sign.
+        text.filter(|text| text.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()
     }
     let mut parts = text.split('.');
     let version = (number(parts.next())?, number(parts.next())?);
@@ -478,20 +491,14 @@ fn windows_build(text: &str) -> Option<((u8, u8), u16)> {
 }
 
 /// The operating systems Go knows.
-fn is_known_os(os: &str) -> bool {
-    matches!(
-        os,
-        "aix" | "android" | "darwin" | "dragonfly" | "freebsd" | "hurd" | "illumos" | "ios" | "js"
-            | "linux" | "nacl" | "netbsd" | "openbsd" | "plan9" | "solaris" | "windows" | "zos"
-    )
-}
+const KNOWN_OS: &str = "aix android darwin dragonfly freebsd hurd illumos ios js linux nacl netbsd \
+    openbsd plan9 solaris windows zos";
 
 /// The architectures Go knows.
-fn is_known_architecture(architecture: &str) -> bool {
-    matches!(
-        architecture,
-        "386" | "amd64" | "amd64p32" | "arm" | "armbe" | "arm64" | "arm64be" | "loong64" | "mips"
-            | "mips64" | "mips64le" | "mips64p32" | "mips64p32le" | "mipsle" | "ppc" | "ppc64"
-            | "ppc64le" | "riscv" | "riscv64" | "s390" | "s390x" | "sparc" | "sparc64" | "wasm"
-    )
+const KNOWN_ARCHITECTURES: &str = "386 amd64 amd64p32 arm arm64 arm64be armbe loong64 mips mips64 \
+    mips64le mips64p32 mips64p32le mipsle ppc ppc64 ppc64le riscv riscv64 s390 s390x sparc sparc64 \
+    wasm";
+
+fn is_among(known: &str, name: &str) -> bool {
+    known.split(' ').any(|word| word == name)
 }

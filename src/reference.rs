@@ -46,7 +46,7 @@ const LEGACY_DEFAULT_DOMAIN: &str = "index.docker.io";
 const DEFAULT_TAG: &str = "latest";
 const OFFICIAL_PREFIX: &str = "library/";
 
-/// In bytes, of the path alone. The registry API's database columns are why.
+/// In bytes, of the path without the domain.
 const MAX_PATH: usize = 255;
 /// In bytes.
 const MAX_TAG: usize = 128;
@@ -78,7 +78,8 @@ impl Reference {
             return Err(ReferenceError::Uppercase);
         }
         let Some(parts) = Parts::of(domain, &remainder) else {
-            let [domain, remainder] = [domain, &*remainder].map(|s| s.chars().map(lower).collect::<String>());
+            let [domain, remainder] =
+                [domain, &*remainder].map(|s| s.chars().map(lower).collect::<String>());
             return Err(match Parts::of(&domain, &remainder) {
                 Some(_) => ReferenceError::Uppercase,
                 None => ReferenceError::Format,
@@ -259,7 +260,7 @@ impl fmt::Display for Printed<'_> {
 
 /// Why a text is not a [`Reference`].
 ///
-/// The kinds are those the Go package tells apart.
+/// What [`Reference::parse`] returns are the kinds the Go package tells apart.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ReferenceError {
@@ -279,7 +280,7 @@ pub enum ReferenceError {
     #[error("a repository is named without a tag and without a digest")]
     NotARepository,
     /// The text does not follow the grammar of tags.
-    #[error("a tag has 1 to {MAX_TAG} letters, digits, `_`, `.` or `-`, and starts with none of the last two")]
+    #[error("a tag is 1 to {MAX_TAG} characters of `A-Za-z0-9_.-`, the first not `.` or `-`")]
     Tag,
     /// The path is longer than registries take.
     #[error("the path of a repository has at most {MAX_PATH} bytes")]
@@ -330,7 +331,10 @@ fn split_domain(text: &str) -> (&str, Cow<'_, str>) {
     };
     let (domain, remainder) = if first == LEGACY_DEFAULT_DOMAIN {
         (DEFAULT_DOMAIN, rest)
-    } else if first == "localhost" || first.contains(['.', ':']) || first.chars().any(|c| lower(c) != c) {
+    } else if first == "localhost"
+        || first.contains(['.', ':'])
+        || first.chars().any(|c| lower(c) != c)
+    {
         (first, rest)
     } else {
         (DEFAULT_DOMAIN, text)

@@ -182,6 +182,7 @@ ctr_clean() { # ctr command
   names=$("$1" images ls -q 2>/dev/null) || return 0
   # shellcheck disable=SC2086
   [ -z "$names" ] || "$1" images rm --sync $names >/dev/null
+  "$1" namespaces rm $NS >/dev/null 2>&1 || true # not while a lease holds content
 }
 
 containerd() {

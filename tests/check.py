@@ -10,11 +10,9 @@ tar, plain or in gzip, xz, bzip2 or zstd (told by magic), or a directory with th
 
     {"path":..., "format":"docker"|"oci"|"hybrid"|"docker-v1", "images":[{"digest":..., "names":[...],
      "platforms":[{"complete":true, "config":"sha256:..."|null, "platform":"linux/amd64"}], "type":...}], "problems":[...]}
-    {"path":..., "error":...}        malformed, or not an image archive
-    {"path":..., "skipped":...}      zstd, and no `zstd` here
+    {"path":..., "error":...} when it is malformed or no image archive, {"path":..., "skipped":...} when `zstd` is missing
 
-format     index.json without manifest.json: oci; the other way round: docker; both: hybrid; only `repositories`:
-           docker-v1. The files are looked for at the root only.
+format     at the root: index.json oci, manifest.json docker, both hybrid, only `repositories` docker-v1.
 image      a distinct digest among the top-level descriptors of index.json (without those annotated
            io.containerd.manifest.subject), with the items of manifest.json whose config is the config of a manifest
            below it (by its bytes, or by its name where that is blobs/ALG/HEX). An item that joins none is an image alone
@@ -42,7 +40,8 @@ errors     no tar, a cut tar, a sparse member, a global PAX header with more tha
            index.json, manifest.json and repositories is in AFTER with equal name, bytes, type, link, mode, mtime, uid, gid
            and uname, in the same order; AFTER may have more.
 """
-import bz2, gzip, hashlib, io, json, lzma, mmap, os, pathlib, posixpath, re, shutil, signal, stat, subprocess, sys, tarfile, tempfile, zlib
+import bz2, gzip, hashlib, io, json, lzma, mmap, os, pathlib, posixpath, re
+import shutil, signal, stat, subprocess, sys, tarfile, tempfile, zlib
 from dataclasses import dataclass, field as dataclass_field
 
 CONTROL = ("index.json", "manifest.json", "repositories")
@@ -62,7 +61,6 @@ class Skipped(Exception):
     """A program that is needed is not on this machine."""
 
 # ---------------------------------------------------------------------------------------------------- compression
-
 def decompress(data):
     """The decompressed chunks of `data`, by its magic; `data` itself when it has none."""
     head = bytes(data[:6])
@@ -92,7 +90,6 @@ def unzstd(data):
             raise Malformed("zstd refuses the stream")
 
 # -------------------------------------------------------------------------------------------------------- members
-
 @dataclass
 class Member:
     head: tuple                     # name, type, link, mode, mtime, uid, gid, uname: what must be equal beside the body
@@ -194,18 +191,13 @@ class Archive:
         return self.get("blobs/" + digest.replace(":", "/")) if good else None
 
 # ---------------------------------------------------------------------------------------- JSON, much as Go reads it
-
 def parse(data, what, kind):
     def pairs(entries):
         if len(dict(entries)) < len(entries):
             raise Malformed(f"{what}: duplicate key")
         return dict(entries)
-
-    def constant(name):
-        raise Malformed(f"{what}: {name}")
-
-    try:
-        return typed(json.loads(bytes(data).decode(), object_pairs_hook=pairs, parse_constant=constant), kind, what)
+    try:                                                        # int() of NaN or Infinity is an error, as it should be
+        return typed(json.loads(bytes(data).decode(), object_pairs_hook=pairs, parse_constant=int), kind, what)
     except (ValueError, RecursionError) as error:
         raise Malformed(f"{what}: {error}") from None
 
@@ -228,13 +220,12 @@ def annotations(descriptor):
     return {key: typed(value, str, key) for key, value in field(descriptor, "annotations", dict).items()}
 
 # --------------------------------------------------------------------------------------------- names and platforms
-
 LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 HOST = rf"(?:{LABEL}(?:\.{LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
 COMPONENT = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
-TAG = r"[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127}"
 ALGORITHM = r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*"
-REFERENCE = re.compile(rf"((?:{HOST}/)?({COMPONENT}(?:/{COMPONENT})*))(?::({TAG}))?(?:@({ALGORITHM}):([0-9a-fA-F]{{32,}}))?")
+REFERENCE = re.compile(rf"((?:{HOST}/)?({COMPONENT}(?:/{COMPONENT})*))"
+                       rf"(?::([a-zA-Z0-9_][a-zA-Z0-9_.-]{{0,127}}))?(?:@({ALGORITHM}):([0-9a-fA-F]{{32,}}))?")
 
 def canonical(name):
     """`name` in the form of containerd's ParseDockerRef; as it is when that refuses it."""
@@ -245,8 +236,7 @@ def canonical(name):
         host = "docker.io"
     if host == "docker.io" and "/" not in rest:
         rest = "library/" + rest
-    match = REFERENCE.fullmatch(f"{host}/{rest}")
-    remote = rest.split(":")[0]
+    match, remote = REFERENCE.fullmatch(f"{host}/{rest}"), rest.split(":")[0]
     if not match or remote != remote.lower() or re.fullmatch(r"[0-9a-f]{64}", name) or len(match[2]) > 255:
         return name
     if match[4]:
@@ -268,7 +258,6 @@ def platform_of(document):
     return "/".join(part for part in (system, machine, variant) if part)
 
 # --------------------------------------------------------------------------------------------------------- images
-
 @dataclass
 class Image:
     digest: object
@@ -458,7 +447,6 @@ class Checker:
             self.problem("no end marker")
 
 # ----------------------------------------------------------------------------------------------- the two commands
-
 def report(path):
     checker = Checker(path)
     images = sorted((image.as_json() for image in checker.images), key=lambda image: (image["names"], image["digest"] or ""))
@@ -499,13 +487,13 @@ def main(arguments):
         return 1 if why else 0
     if not arguments or arguments[0].startswith("-"):
         print(__doc__)
-        return 0 if arguments[:1] in (["-h"], ["--help"]) else 2
+        return 2
     failed = False
     for path in arguments:
         result = guarded(lambda: report(path))
-        failed = failed or "error" in result
+        failed |= "error" in result
         print(json.dumps({"path": path, **result}, sort_keys=True))
-    return 1 if failed else 0
+    return int(failed)
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

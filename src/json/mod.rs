@@ -33,7 +33,7 @@ pub(crate) struct Node {
 #[derive(Debug)]
 pub(crate) enum Value {
     Null,
-    Bool,
+    Bool(bool),
     /// As written.
     Number(Box<str>),
     String(Box<str>),
@@ -94,7 +94,8 @@ impl<'a> Gate<'a> {
             Some(b'"') => {
                 Value::String(serde_json::from_str::<Box<str>>(text).map_err(|e| syntax(&e))?)
             }
-            Some(b't' | b'f') => Value::Bool,
+            Some(b't') => Value::Bool(true),
+            Some(b'f') => Value::Bool(false),
             Some(b'n') => Value::Null,
             _ => Value::Number(text.into()),
         };
@@ -259,6 +260,15 @@ impl Node {
                 _ => Err(shape(&format!("\"{name}\" must hold strings"))),
             })
             .collect()
+    }
+
+    /// A yes or no; no when absent.
+    pub(crate) fn bool_field(&self, name: &str) -> Result<bool> {
+        match self.field(name)? {
+            None => Ok(false),
+            Some(Node { value: Value::Bool(yes), .. }) => Ok(*yes),
+            Some(_) => Err(shape(&format!("\"{name}\" must be true or false"))),
+        }
     }
 
     /// A byte count: plain digits, at most 2^63-1.

@@ -61,7 +61,13 @@ impl Archive {
             }
             room.to_owned()
         };
-        let mut archive = Self { root, docker: Vec::new(), oci: Vec::new(), refs: Vec::new(), repositories: None };
+        let mut archive = Self {
+            root,
+            docker: Vec::new(),
+            oci: Vec::new(),
+            refs: Vec::new(),
+            repositories: None,
+        };
         archive.read_docker()?;
         archive.read_oci()?;
         archive.read_repositories()?;
@@ -79,13 +85,17 @@ impl Archive {
 
     fn json(&self, path: &str) -> Result<Option<Value>, String> {
         match fs::read(self.root.join(path)) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| format!("{path}: {error}")),
+            Ok(bytes) => {
+                serde_json::from_slice(&bytes).map(Some).map_err(|error| format!("{path}: {error}"))
+            }
             Err(_) => Ok(None),
         }
     }
 
     fn read_docker(&mut self) -> Result<(), String> {
-        let Some(items) = self.json("manifest.json")? else { return Ok(()) };
+        let Some(items) = self.json("manifest.json")? else {
+            return Ok(());
+        };
         for item in items.as_array().into_iter().flatten() {
             let path = text(&item["Config"]);
             let config = self.json(&path)?.ok_or_else(|| format!("no {path}"))?;
@@ -105,12 +115,16 @@ impl Archive {
     }
 
     fn read_oci(&mut self) -> Result<(), String> {
-        let Some(index) = self.json("index.json")? else { return Ok(()) };
+        let Some(index) = self.json("index.json")? else {
+            return Ok(());
+        };
         for descriptor in index["manifests"].as_array().into_iter().flatten() {
             let digest = text(&descriptor["digest"]);
             let annotations = &descriptor["annotations"];
             let reference = annotations["org.opencontainers.image.ref.name"].as_str();
-            let name = annotations["io.containerd.image.name"].as_str().or(reference.filter(|name| name.contains('/')));
+            let name = annotations["io.containerd.image.name"]
+                .as_str()
+                .or(reference.filter(|name| name.contains('/')));
             self.refs.push((reference.map(str::to_owned), digest.clone()));
             let mut image = Image {
                 names: name.map(canonical).into_iter().collect(),
@@ -137,16 +151,21 @@ impl Archive {
             return Ok(());
         };
         image.blobs.push(digest.to_owned());
-        let value: Value = serde_json::from_slice(&bytes).map_err(|error| format!("{digest}: {error}"))?;
+        let value: Value =
+            serde_json::from_slice(&bytes).map_err(|error| format!("{digest}: {error}"))?;
         for child in value["manifests"].as_array().into_iter().flatten() {
             let platform = &child["platform"];
-            let host = host && (platform.is_null() || (platform["os"] == "linux" && platform["architecture"] == "amd64"));
+            let host = host
+                && (platform.is_null()
+                    || (platform["os"] == "linux" && platform["architecture"] == "amd64"));
             self.walk(&text(&child["digest"]), host, image)?;
         }
         if !value["config"].is_object() {
             return Ok(());
         }
-        for leaf in [&value["config"]].into_iter().chain(value["layers"].as_array().into_iter().flatten()) {
+        for leaf in
+            [&value["config"]].into_iter().chain(value["layers"].as_array().into_iter().flatten())
+        {
             let digest = text(&leaf["digest"]);
             if self.root.join("blobs/sha256").join(digest.trim_start_matches("sha256:")).exists() {
                 image.blobs.push(digest);
@@ -156,7 +175,10 @@ impl Archive {
         }
         if host && image.config.is_empty() {
             image.config = text(&value["config"]["digest"]);
-            let config = self.blob(&image.config).ok().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+            let config = self
+                .blob(&image.config)
+                .ok()
+                .and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
             let config = config.unwrap_or_default();
             image.layers = texts(&config["rootfs"]["diff_ids"]);
             image.artifact = config["rootfs"].is_null();
@@ -165,7 +187,9 @@ impl Archive {
     }
 
     fn read_repositories(&mut self) -> Result<(), String> {
-        let Some(Value::Object(repositories)) = self.json("repositories")? else { return Ok(()) };
+        let Some(Value::Object(repositories)) = self.json("repositories")? else {
+            return Ok(());
+        };
         let mut names = Vec::new();
         for (repository, tags) in &repositories {
             for tag in tags.as_object().into_iter().flat_map(|tags| tags.keys()) {
@@ -181,9 +205,14 @@ impl Archive {
     pub fn same_files(&self, other: &Self) -> Result<(), String> {
         let (mine, theirs) = (files(&self.root)?, files(&other.root)?);
         for (path, file) in &mine {
-            let Some(twin) = theirs.get(path) else { return Err(format!("{path} is gone")) };
+            let Some(twin) = theirs.get(path) else {
+                return Err(format!("{path} is gone"));
+            };
             let control = CONTROL.contains(&path.as_str());
-            if !control && fs::read(file).map_err(|e| e.to_string())? != fs::read(twin).map_err(|e| e.to_string())? {
+            if !control
+                && fs::read(file).map_err(|e| e.to_string())?
+                    != fs::read(twin).map_err(|e| e.to_string())?
+            {
                 return Err(format!("{path} has other bytes"));
             }
         }

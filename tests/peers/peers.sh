@@ -61,6 +61,7 @@ stop() { # pid file…
   for file; do
     [ -e "$file" ] || continue
     pid=$(cat "$file"); rm -f "$file"
+    grep -qE '^(containerd|dockerd)$' "/proc/$pid/comm" 2>/dev/null || continue # a number of long ago
     kill "$pid" 2>/dev/null || continue
     for _ in $(seq 50); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
   done
@@ -98,7 +99,7 @@ unmount() {
 
 make_chroot() {
   [ -e "$ROOT/.ready" ] && return
-  command -v debootstrap >/dev/null || { apt-get update -q >/dev/null; apt_install debootstrap; }
+  [ -x /usr/sbin/debootstrap ] || { apt-get update -q >/dev/null; apt_install debootstrap; }
   mkdir -p "$ROOT"
   debootstrap --variant=minbase --include=ca-certificates "$SUITE" "$ROOT" "$(mirror)" >/dev/null
   mounts
@@ -113,6 +114,8 @@ make_chroot() {
   touch "$ROOT/.ready"
 }
 
+# ctr waits ten seconds for a socket that is not there.
+ctr_answers() { [ -S "$RUN/containerd.sock" ] && quiet chroot "$ROOT" "${CTR[@]}" version; }
 in_docker() { chroot "$ROOT" docker -H "unix:///run/peers/$1.sock" "${@:2}"; }
 
 configure() {
@@ -143,7 +146,7 @@ up() {
   mounts
   configure
   local store
-  if ! quiet chroot "$ROOT" "${CTR[@]}" version; then
+  if ! ctr_answers; then
     launch "$RUN/containerd.pid" "$RUN/containerd.log" chroot "$ROOT" containerd -c /run/peers/containerd.toml
     await containerd "$RUN/containerd.log" chroot "$ROOT" "${CTR[@]}" version
   fi
@@ -178,16 +181,20 @@ current_versions() {
 
 host_docker() { DOCKER_CONFIG=$HOST/client DOCKER_BUILDKIT=0 /usr/bin/docker -H "unix://$HOST/docker.sock" "$@"; }
 host_ctr() { /usr/bin/ctr -a "$HOST/containerd.sock" "$@"; }
+host_ctr_answers() { [ -S "$HOST/containerd.sock" ] && quiet host_ctr version; }
 
 host_install() {
-  [ -x /usr/bin/docker ] && [ -x /usr/sbin/dockerd ] && [ -x /usr/bin/containerd ] && [ -x /usr/bin/ctr ] && return
+  [ -x /usr/bin/docker ] && [ -x /usr/sbin/dockerd ] && [ -x /usr/bin/containerd ] && [ -x /usr/bin/ctr ] &&
+    [ -x /usr/bin/xz ] && [ -x /usr/bin/zstd ] && [ -x /usr/bin/bzip2 ] && return
   local policy=/usr/sbin/policy-rc.d made=
   if [ ! -e $policy ]; then # the packages must not start a service of their own
     printf '#!/bin/sh\nexit 101\n' >$policy
     chmod 755 $policy
     made=1
   fi
-  apt_install docker.io containerd || { apt-get update -q >/dev/null; apt_install docker.io containerd; } || die "cannot install docker.io"
+  # docker 20.10 reads xz with the program; the tests unpack with all three.
+  local wanted=(docker.io containerd xz-utils zstd bzip2)
+  apt_install "${wanted[@]}" || { apt-get update -q >/dev/null; apt_install "${wanted[@]}"; } || die "cannot install docker.io"
   [ -z "$made" ] || rm -f $policy
 }
 
@@ -207,7 +214,7 @@ T
  "hosts":["unix://$HOST/docker.sock"],"containerd":"$HOST/containerd.sock",
  "iptables":false,"ip6tables":false,"bridge":"none"}
 T
-  if ! quiet host_ctr version; then
+  if ! host_ctr_answers; then
     launch "$HOST/containerd.pid" "$HOST/containerd.log" /usr/bin/containerd -c "$HOST/containerd.toml"
     await "containerd of the machine" "$HOST/containerd.log" host_ctr version
   fi
@@ -237,9 +244,8 @@ host_down() { stop "$HOST/docker.pid" "$HOST/containerd.pid"; }
 # ---- verbs --------------------------------------------------------------------------------
 
 status() {
-  quiet host_ctr version && quiet host_docker version && host_versions
-  [ -e "$RUN" ] && quiet chroot "$ROOT" "${CTR[@]}" version &&
-    quiet in_docker graph version && quiet in_docker c8d version && current_versions
+  host_ctr_answers && quiet host_docker version && host_versions
+  ctr_answers && quiet in_docker graph version && quiet in_docker c8d version && current_versions
 }
 
 [ "$(id -u)" = 0 ] || die "needs root"

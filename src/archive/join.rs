@@ -1,0 +1,129 @@
+//! The two views of one archive: images joined, contradictions found.
+//!
+//! containerd reads `index.json`, classic dockerd and crane read
+//! `manifest.json`, podman reads one and falls back to the other. A name that
+//! leads to different images in the two makes one file two archives.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::archive::docker::Item;
+use crate::archive::image::{Image, ManifestKind, Target};
+use crate::archive::names::{Name, is_no_name};
+use crate::archive::view::{Descriptor, annotation};
+use crate::diagnostics::Diagnostics;
+use crate::digest::Digest;
+use crate::error::{Code, Error};
+
+/// Joins the images of the docker view to those of the OCI view.
+pub(crate) fn join(
+    mut images: Vec<Image>,
+    docker: Vec<Image>,
+    tops: &[Descriptor],
+    items: &[Item],
+    findings: &mut Diagnostics,
+) -> Vec<Image> {
+    let mut by_config: HashMap<Digest, Vec<usize>> = HashMap::new();
+    let mut by_name: HashMap<String, usize> = HashMap::new();
+    for (at, image) in images.iter().enumerate() {
+        for config in image.manifests.iter().filter_map(|m| m.body.config).collect::<HashSet<_>>() {
+            by_config.entry(config).or_default().push(at);
+        }
+        for descriptor in &image.descriptors {
+            if let Some(name) = tops[*descriptor].annotation(annotation::IMAGE_NAME) {
+                by_name.insert(Name::new(name).key(), at);
+            }
+        }
+    }
+    let has_oci = !images.is_empty();
+    let mut alone = Vec::new();
+    for item in docker {
+        let named = item.items.iter().flat_map(|at| &items[*at].tags).filter(|tag| !is_no_name(tag));
+        let named: Vec<usize> = named.filter_map(|tag| by_name.get(&Name::new(tag).key()).copied()).collect();
+        let same = match item.target {
+            Target::Config(config) => by_config.get(&config).map_or(&[][..], Vec::as_slice),
+            _ => &[],
+        };
+        // Several manifests may share a configuration; a shared name decides.
+        let at = same.iter().find(|at| named.contains(at)).or(same.first()).copied();
+        // Where the manifest is absent only the name is left to join by.
+        let at = at.or_else(|| named.iter().find(|at| has_unknown_config(&images[**at])).copied());
+        match at {
+            Some(at) => {
+                check_layers(&images[at], &item, findings);
+                images[at].items.extend(item.items);
+            }
+            None => {
+                if has_oci && named.is_empty() {
+                    let message = format!("{} is in manifest.json only", item.label());
+                    findings.note(Error::new(Code::ViewsDiffer, message));
+                }
+                alone.push(item);
+            }
+        }
+    }
+    images.extend(alone);
+    images
+}
+
+fn has_unknown_config(image: &Image) -> bool {
+    image.manifests.iter().any(|manifest| manifest.kind == ManifestKind::Image && manifest.body.config.is_none())
+}
+
+/// The layers of an item against those of the manifest with its configuration.
+/// docker 25.0.0 wrote the manifest's in random order; diff IDs settle it.
+fn check_layers(image: &Image, item: &Image, findings: &mut Diagnostics) {
+    let Target::Config(config) = item.target else { return };
+    let manifest = image.manifests.iter().find(|manifest| manifest.body.config == Some(config));
+    let (Some(oci), Some(docker)) = (manifest, item.manifests.first()) else { return };
+    let files = |manifest: &crate::archive::image::ImageManifest| -> Vec<Box<str>> {
+        let entries = manifest.layers().iter().filter_map(|layer| layer.entry());
+        entries.map(|entry| entry.name.clone()).collect()
+    };
+    let (mut in_oci, mut in_docker) = (files(oci), files(docker));
+    if in_oci == in_docker {
+        return;
+    }
+    in_oci.sort_unstable();
+    in_docker.sort_unstable();
+    if in_oci == in_docker {
+        let message = format!("the two views list the layers of {} in different order; diff IDs settle it", image.label());
+        findings.error(Error::new(Code::ImageLayerOrder, message));
+    } else {
+        let message = format!("the two views list different layer files for {}", image.label());
+        findings.note(Error::new(Code::ViewsDiffer, message));
+    }
+}
+
+/// Findings about names once they are collected: one name on two images.
+pub(crate) fn check_names(images: &[Image], findings: &mut Diagnostics) {
+    let mut seen: HashMap<String, &Image> = HashMap::new();
+    for image in images {
+        for name in &image.names {
+            if name.reference().is_none() {
+                let message = format!("\"{}\" is not an image reference; some consumers refuse the archive for it", name.text());
+                findings.warning(Error::new(Code::NameOdd, message));
+            }
+            let key = name.key();
+            let Some(other) = seen.insert(key.clone(), image) else { continue };
+            let views = |image: &Image| {
+                let sites = image.names.iter().filter(|n| n.key() == key).flat_map(|n| &n.sites);
+                sites.fold((false, false), |(d, o), s| (d || s.is_docker(), o || !s.is_docker()))
+            };
+            let (a, b) = (views(other), views(image));
+            let message = format!("{key} leads to two images");
+            if (a.0 && b.1) || (a.1 && b.0) {
+                let message = format!("{message}: one in manifest.json, another in index.json");
+                let error = Error::new(Code::ImageConflict, message);
+                findings.fatal(error.expected_found(digest(other), digest(image)));
+            } else {
+                let message = format!("{message}; consumers keep the first or the last");
+                let error = Error::new(Code::NameCollision, message);
+                findings.error(error.expected_found(digest(other), digest(image)));
+            }
+        }
+    }
+}
+
+fn digest(image: &Image) -> String {
+    image.digest().map_or_else(|| "none".into(), |digest| digest.to_string())
+}

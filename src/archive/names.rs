@@ -1,0 +1,193 @@
+//! Names and the four places they live in.
+//!
+//! `RepoTags` in `manifest.json`, the keys of `repositories`, and two
+//! annotations on the descriptors of `index.json`: containerd's full image name
+//! and the OCI layout's `ref.name`. They are read into one list here and are
+//! always written together, so that no consumer sees a name another does not.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use crate::archive::docker::{Item, Tagged};
+use crate::archive::image::Image;
+use crate::archive::view::{Descriptor, annotation};
+use crate::reference::Reference;
+
+/// A name of an image and every place it stands in.
+#[derive(Clone, Debug)]
+pub struct Name {
+    text: Box<str>,
+    reference: Option<Reference>,
+    pub(crate) sites: Vec<NameSite>,
+}
+
+/// One place of a name. Positions count from 0 in document order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum NameSite {
+    /// A string in the `RepoTags` of an item of `manifest.json`.
+    RepoTag {
+        /// The item.
+        item: usize,
+        /// The string in it.
+        position: usize,
+    },
+    /// A tag in `repositories`, counted over all repositories.
+    Repositories {
+        /// The tag.
+        position: usize,
+    },
+    /// `io.containerd.image.name` of a descriptor of `index.json`.
+    ImageName {
+        /// The descriptor.
+        descriptor: usize,
+    },
+    /// `org.opencontainers.image.ref.name` of a descriptor of `index.json`.
+    RefName {
+        /// The descriptor.
+        descriptor: usize,
+    },
+}
+
+impl NameSite {
+    /// What the field calls the place.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            NameSite::RepoTag { .. } => "RepoTags",
+            NameSite::Repositories { .. } => "repositories",
+            NameSite::ImageName { .. } => annotation::IMAGE_NAME,
+            NameSite::RefName { .. } => annotation::REF_NAME,
+        }
+    }
+
+    /// Whether the docker view reads it.
+    pub(crate) fn is_docker(self) -> bool {
+        matches!(self, NameSite::RepoTag { .. } | NameSite::Repositories { .. })
+    }
+}
+
+impl Name {
+    pub(crate) fn new(text: &str) -> Name {
+        let reference = Reference::parse(text).ok().map(|reference| reference.canonical());
+        Name { text: text.into(), reference, sites: Vec::new() }
+    }
+
+    /// The name as it stands in the archive, at the first of its sites.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The name normalised, as containerd and the kubelet look it up; `None`
+    /// when it is no image reference.
+    #[must_use]
+    pub fn reference(&self) -> Option<&Reference> {
+        self.reference.as_ref()
+    }
+
+    /// Every place the name stands in.
+    #[must_use]
+    pub fn sites(&self) -> &[NameSite] {
+        &self.sites
+    }
+
+    /// What makes two spellings one name.
+    pub(crate) fn key(&self) -> String {
+        self.reference.as_ref().map_or_else(|| self.text.to_string(), Reference::to_string)
+    }
+}
+
+/// The normalised name, or the text where it is no reference.
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.key())
+    }
+}
+
+/// Whether a `RepoTags` string names nothing: docker's and podman's ways of
+/// writing an untagged image.
+pub(crate) fn is_no_name(tag: &str) -> bool {
+    matches!(tag, "" | "<none>:<none>" | "<none>")
+}
+
+/// Whether a `ref.name` is a whole name and not just a tag: containerd's test.
+pub(crate) fn is_full(ref_name: &str) -> bool {
+    ref_name.contains(['/', ':', '@'])
+}
+
+/// Collects the names of every image. What `repositories` names and no other
+/// site does comes back as strays.
+pub(crate) fn collect(
+    images: &mut [Image],
+    tops: &[Descriptor],
+    items: &[Item],
+    tagged: &[Tagged],
+) -> Vec<Name> {
+    let mut by_key: HashMap<String, (usize, usize)> = HashMap::new();
+    for (position, image) in images.iter_mut().enumerate() {
+        let mut names = Collector::default();
+        let mut bare = Vec::new();
+        for descriptor in image.descriptors.iter().copied() {
+            let full = tops[descriptor].annotation(annotation::IMAGE_NAME);
+            let ref_name = tops[descriptor].annotation(annotation::REF_NAME);
+            match (full, ref_name) {
+                (Some(full), ref_name) => {
+                    names.add(full, NameSite::ImageName { descriptor });
+                    if ref_name.is_some() {
+                        names.add(full, NameSite::RefName { descriptor });
+                    }
+                }
+                (None, Some(text)) if is_full(text) => names.add(text, NameSite::RefName { descriptor }),
+                (None, Some(tag)) => bare.push((descriptor, tag)),
+                (None, None) => {}
+            }
+        }
+        for item in image.items.iter().copied() {
+            for (position, tag) in items[item].tags.iter().enumerate() {
+                if !is_no_name(tag) {
+                    names.add(tag, NameSite::RepoTag { item, position });
+                }
+            }
+        }
+        image.names = names.list;
+        for (descriptor, tag) in bare {
+            let tag_of = |name: &Name| name.reference().and_then(Reference::tag) == Some(tag);
+            let mut same = image.names.iter_mut().filter(|name| tag_of(name));
+            match (same.next(), same.next()) {
+                (Some(name), None) => name.sites.push(NameSite::RefName { descriptor }),
+                _ => image.bare_tags.push((descriptor, tag.into())),
+            }
+        }
+        for (at, name) in image.names.iter().enumerate() {
+            by_key.entry(name.key()).or_insert((position, at));
+        }
+    }
+    let mut strays = Collector::default();
+    for (position, tagged) in tagged.iter().enumerate() {
+        let site = NameSite::Repositories { position };
+        let text = tagged.name();
+        match by_key.get(&Name::new(&text).key()) {
+            Some((image, at)) => images[*image].names[*at].sites.push(site),
+            None => strays.add(&text, site),
+        }
+    }
+    strays.list
+}
+
+#[derive(Default)]
+struct Collector {
+    list: Vec<Name>,
+    by_key: HashMap<String, usize>,
+}
+
+impl Collector {
+    fn add(&mut self, text: &str, site: NameSite) {
+        let name = Name::new(text);
+        let at = *self.by_key.entry(name.key()).or_insert_with(|| {
+            self.list.push(name);
+            self.list.len() - 1
+        });
+        self.list[at].sites.push(site);
+    }
+}

@@ -1,0 +1,183 @@
+//! The OCI view: `oci-layout` and `index.json`.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::archive::document::Document;
+use crate::archive::graph::{Content, Graph};
+use crate::archive::image::{Image, ImageManifest, Layer, ManifestBody, ManifestKind, Target};
+use crate::archive::view::{Descriptor, annotation};
+use crate::diagnostics::Diagnostics;
+use crate::digest::Digest;
+use crate::error::{Code, Error, Result};
+use crate::limits::Limits;
+use crate::media_type::MediaClass;
+
+/// The only version of the layout there is; containerd refuses any other.
+const LAYOUT_VERSION: &str = "1.0.0";
+
+/// Findings about the `oci-layout` file.
+pub(crate) fn check_layout(layout: &Document, findings: &mut Diagnostics) {
+    match layout.root.str_field("imageLayoutVersion") {
+        Ok(Some(LAYOUT_VERSION)) => {}
+        // An empty version makes containerd read manifest.json instead.
+        Ok(version) => {
+            let error = Error::new(Code::Format, "containerd and docker refuse this layout version")
+                .expected_found(LAYOUT_VERSION, version.unwrap_or("none"));
+            findings.error(error.at(layout.entry.place.clone()));
+        }
+        Err(error) => findings.fatal(error.at(layout.entry.place.clone())),
+    }
+}
+
+/// The descriptors of `index.json`, in order.
+pub(crate) fn descriptors(index: &Document) -> Result<Vec<Descriptor>> {
+    let root = &index.root;
+    if let Some(version) = root.size_field("schemaVersion")?.filter(|v| *v != 2) {
+        return Err(Error::new(Code::DocumentKind, "index.json of another schema version")
+            .expected_found(2, version));
+    }
+    if root.field("config")?.is_some() || root.field("layers")?.is_some() {
+        return Err(Error::new(Code::DocumentKind, "index.json is a manifest too"));
+    }
+    root.array_field("manifests")?.iter().map(Descriptor::read).collect()
+}
+
+/// The images of the OCI view, in the order of their first descriptor, and the
+/// positions of descriptors that are referrers. Descriptors with one digest
+/// are one image.
+pub(crate) fn images(
+    tops: &[Descriptor],
+    graph: &Graph,
+    limits: &Limits,
+    findings: &mut Diagnostics,
+) -> (Vec<Image>, Vec<usize>) {
+    let mut images: Vec<Image> = Vec::new();
+    let mut referrers = Vec::new();
+    let mut seen: HashMap<Digest, usize> = HashMap::new();
+    let mut below = Manifests { graph, bodies: HashMap::new(), left: limits.descriptors };
+    for (position, top) in tops.iter().enumerate() {
+        if is_referrer(top, graph) {
+            referrers.push(position);
+            continue;
+        }
+        let at = *seen.entry(top.digest).or_insert_with(|| {
+            images.push(Image::new(Target::Manifest(top.clone()), below.of(top)));
+            images.len() - 1
+        });
+        images[at].descriptors.push(position);
+    }
+    if below.left == 0 {
+        let message = format!("more than {} manifests below the images", limits.descriptors);
+        findings.fatal(Error::new(Code::LimitGraph, message));
+    }
+    (images, referrers)
+}
+
+/// A top-level descriptor that is about another: containerd marks its copies
+/// with an annotation; others (oras) leave an unnamed manifest with a subject.
+fn is_referrer(top: &Descriptor, graph: &Graph) -> bool {
+    if top.annotation(annotation::SUBJECT).is_some() {
+        return true;
+    }
+    let names = [annotation::IMAGE_NAME, annotation::REF_NAME];
+    if names.iter().any(|key| top.annotation(key).is_some()) {
+        return false;
+    }
+    match graph.get(&top.digest).map(|node| &node.content) {
+        Some(Content::Manifest(manifest)) => manifest.subject.is_some(),
+        Some(Content::Index(index)) => index.subject.is_some(),
+        _ => false,
+    }
+}
+
+/// Collects the manifests below descriptors, what they share but once.
+struct Manifests<'g> {
+    graph: &'g Graph,
+    bodies: HashMap<Digest, Arc<ManifestBody>>,
+    /// How many more may be collected.
+    left: u32,
+}
+
+impl Manifests<'_> {
+    /// The manifests below a descriptor, nested indexes included, in index order.
+    fn of(&mut self, top: &Descriptor) -> Vec<ImageManifest> {
+        let mut found = Vec::new();
+        let mut visited = HashSet::new();
+        let mut stack = vec![top];
+        while let Some(descriptor) = stack.pop() {
+            if !visited.insert(descriptor.digest) {
+                continue;
+            }
+            match self.graph.get(&descriptor.digest).map(|node| &node.content) {
+                Some(Content::Index(index)) => stack.extend(index.manifests.iter().rev()),
+                _ if self.left == 0 => break,
+                _ => {
+                    self.left -= 1;
+                    found.push(self.manifest(descriptor));
+                }
+            }
+        }
+        found
+    }
+
+    fn manifest(&mut self, descriptor: &Descriptor) -> ImageManifest {
+        let graph = self.graph;
+        let body = self.bodies.entry(descriptor.digest);
+        let body = Arc::clone(body.or_insert_with(|| Arc::new(body_of(&descriptor.digest, graph))));
+        let config = body.config_view.as_ref().map(|view| view.platform.clone());
+        ImageManifest {
+            descriptor: Some(descriptor.clone()),
+            kind: kind_of(descriptor, graph),
+            platform: descriptor.platform.clone().or(config),
+            body,
+        }
+    }
+}
+
+fn kind_of(descriptor: &Descriptor, graph: &Graph) -> ManifestKind {
+    if descriptor.is_attestation() {
+        let subject = descriptor.annotation(annotation::REFERENCE_DIGEST);
+        return ManifestKind::Attestation(subject.and_then(|text| text.parse().ok()));
+    }
+    match graph.get(&descriptor.digest).map(|node| &node.content) {
+        Some(Content::Manifest(manifest)) if manifest.config.media_type.class() != MediaClass::Config => {
+            match &manifest.subject {
+                Some(subject) => ManifestKind::Attestation(Some(subject.digest)),
+                None => ManifestKind::Artifact,
+            }
+        }
+        Some(Content::Opaque) if descriptor.media_type.class() == MediaClass::Other => ManifestKind::Artifact,
+        _ => ManifestKind::Image,
+    }
+}
+
+fn body_of(digest: &Digest, graph: &Graph) -> ManifestBody {
+    let node = graph.get(digest);
+    let entry = node.and_then(|node| node.entry.clone());
+    let Some(Content::Manifest(manifest)) = node.map(|node| &node.content) else {
+        let is_present = entry.is_some();
+        return ManifestBody { entry, is_present, ..ManifestBody::default() };
+    };
+    let config = graph.get(&manifest.config.digest);
+    let config_view = match config.map(|node| &node.content) {
+        Some(Content::Config(view)) => Some(Arc::clone(view)),
+        _ => None,
+    };
+    let diff_ids = config_view.as_ref().map_or(&[][..], |view| &view.diff_ids);
+    let layers = manifest.layers.iter().enumerate().map(|(i, layer)| Layer {
+        descriptor: Some(layer.clone()),
+        path: layer.digest.blob_path().into(),
+        diff_id: diff_ids.get(i).copied(),
+        entry: graph.get(&layer.digest).and_then(|node| node.entry.clone()),
+    });
+    ManifestBody {
+        entry,
+        config: Some(manifest.config.digest),
+        config_descriptor: Some(manifest.config.clone()),
+        config_entry: config.and_then(|node| node.entry.clone()),
+        layers: layers.collect(),
+        config_view,
+        is_present: true,
+    }
+}
