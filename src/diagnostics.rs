@@ -30,7 +30,7 @@ impl Severity {
 }
 
 /// One finding.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Diagnostic {
     /// How much it matters.
     pub severity: Severity,
@@ -39,7 +39,7 @@ pub struct Diagnostic {
 }
 
 /// The findings about one archive, in the order they were made.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Diagnostics {
     list: Vec<Diagnostic>,
 }
@@ -70,10 +70,6 @@ impl Diagnostics {
 
     pub(crate) fn fatal(&mut self, error: Error) {
         self.push(Severity::Fatal, error);
-    }
-
-    pub(crate) fn append(&mut self, other: Diagnostics) {
-        self.list.extend(other.list);
     }
 
     /// The findings, in the order they were made.
@@ -114,13 +110,13 @@ impl Diagnostics {
         worst.map_or(0, |d| d.error.class().exit_code())
     }
 
-    /// Takes out the finding that stops every verb but `verify` and `inspect`:
-    /// the first digest mismatch among the fatal ones, else the first fatal one.
-    pub(crate) fn take_fatal(&mut self) -> Option<Error> {
-        let fatal = |d: &Diagnostic| d.severity == Severity::Fatal;
-        let mismatch = |d: &Diagnostic| fatal(d) && d.error.code() == Code::DigestMismatch;
-        let at = self.list.iter().position(mismatch).or(self.list.iter().position(fatal))?;
-        Some(self.list.remove(at).error)
+    /// The finding that stops every verb but `verify` and `inspect`: the first
+    /// digest mismatch among the fatal ones, else the first fatal one.
+    #[must_use]
+    pub fn fatal_one(&self) -> Option<&Error> {
+        let mut fatal = self.list.iter().filter(|d| d.severity == Severity::Fatal);
+        let mismatch = fatal.clone().find(|d| d.error.code() == Code::DigestMismatch);
+        mismatch.or(fatal.next()).map(|d| &d.error)
     }
 }
 

@@ -8,6 +8,7 @@
 use std::fmt;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::text::printable;
 
@@ -31,6 +32,8 @@ pub enum Class {
     Io,
     /// A signal ended the work (exit 130).
     Interrupted,
+    /// ocitar is at fault (exit 70).
+    Bug,
 }
 
 impl Class {
@@ -44,6 +47,7 @@ impl Class {
             Class::Limit => 4,
             Class::Io => 5,
             Class::Interrupted => 130,
+            Class::Bug => 70,
         }
     }
 }
@@ -172,6 +176,8 @@ codes! {
     ImageLayerCount = "E_IMG_LAYERCOUNT", Content;
     /// The two views list the layers in different order.
     ImageLayerOrder = "E_IMG_LAYERORDER", Content;
+    /// A configuration without a root file system made of layers.
+    ImageRootfs = "E_IMG_ROOTFS", Content;
     /// A platform the index promises is not complete.
     PlatformMissing = "E_PLATFORM_MISSING", Content;
     /// No image or no platform of the archive answers to what was asked.
@@ -200,6 +206,8 @@ codes! {
     NoSpace = "E_NO_SPACE", Io;
     /// The work was interrupted.
     Interrupted = "E_INTERRUPTED", Interrupted;
+    /// A result that does not hold what it must: a bug in ocitar.
+    Bug = "E_BUG", Bug;
 
     /// Members no reference reaches.
     Unreferenced = "N_UNREFERENCED", Content;
@@ -271,10 +279,10 @@ impl fmt::Display for Place {
 ///
 /// Prints as one line, `ARCHIVE: MEMBER (member N, offset N): MESSAGE [ID]`;
 /// the hint is not part of that line.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Error(Box<Inner>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Inner {
     code: Code,
     archive: Option<String>,
@@ -283,7 +291,7 @@ struct Inner {
     expected: Option<String>,
     found: Option<String>,
     hint: Option<String>,
-    source: Option<io::Error>,
+    source: Option<Arc<io::Error>>,
 }
 
 impl Error {
@@ -311,7 +319,7 @@ impl Error {
         };
         let mut error = Error::new(code, source.to_string());
         error.0.archive = Some(path.as_ref().display().to_string());
-        error.0.source = Some(source);
+        error.0.source = Some(Arc::new(source));
         error
     }
 
@@ -349,7 +357,7 @@ impl Error {
     /// Adds the operating system's error behind this one.
     #[must_use]
     pub fn caused_by(mut self, source: io::Error) -> Self {
-        self.0.source = Some(source);
+        self.0.source = Some(Arc::new(source));
         self
     }
 
@@ -422,7 +430,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0.source.as_ref().map(|e| e as _)
+        self.0.source.as_deref().map(|e| e as _)
     }
 }
 

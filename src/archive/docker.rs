@@ -140,7 +140,6 @@ fn image(item: &Item, loaded: &Loaded, store: &Store, findings: &mut Diagnostics
     let body = ManifestBody {
         entry: None,
         config: loaded.digest,
-        config_descriptor: None,
         config_entry: loaded.entry.clone(),
         config_view: loaded.view.clone(),
         layers: layers.collect(),

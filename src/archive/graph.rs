@@ -102,9 +102,15 @@ impl Graph {
         self.nodes.get(digest)
     }
 
-    /// Whether the blob is in the archive.
-    pub(crate) fn holds(&self, digest: &Digest) -> bool {
-        self.get(digest).is_some_and(|node| node.entry.is_some())
+    /// Every descriptor below the top, each time it stands somewhere.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = &Descriptor> {
+        self.nodes.values().flat_map(|node| -> Vec<&Descriptor> {
+            match &node.content {
+                Content::Index(index) => index.manifests.iter().collect(),
+                Content::Manifest(manifest) => manifest.layers.iter().chain([&manifest.config]).collect(),
+                Content::Config(_) | Content::Opaque | Content::Damaged => Vec::new(),
+            }
+        })
     }
 }
 

@@ -67,7 +67,6 @@ pub(crate) struct ManifestBody {
     /// The manifest's own file.
     pub(crate) entry: Option<Entry>,
     pub(crate) config: Option<Digest>,
-    pub(crate) config_descriptor: Option<Descriptor>,
     pub(crate) config_entry: Option<Entry>,
     pub(crate) config_view: Option<Arc<Config>>,
     pub(crate) layers: Vec<Layer>,

@@ -18,13 +18,14 @@ pub(crate) mod store;
 mod v1;
 pub(crate) mod view;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::Path;
 
 use crate::compress::Compression;
 use crate::diagnostics::{Diagnostics, Severity};
-use crate::error::{Code, Error, Result};
+use crate::digest::Digest;
+use crate::error::{Code, Error, Place, Result};
 use crate::limits::Limits;
 use crate::tarball::Marker;
 pub(crate) use document::Document;
@@ -98,6 +99,8 @@ pub struct Archive {
     pub(crate) strays: Vec<Name>,
     referrers: Vec<usize>,
     findings: Diagnostics,
+    /// Device and inode of the file it was opened from.
+    origin: Option<(u64, u64)>,
 }
 
 impl Archive {
@@ -143,6 +146,7 @@ impl Archive {
             strays,
             referrers,
             findings,
+            origin: None,
         };
         if format == Some(Format::DockerV1) {
             archive.name_v1_images();
@@ -206,7 +210,7 @@ impl Archive {
         match missing {
             Some(name) if cut && !has_fatal => {
                 let message = format!("the file ends before {name} and the end marker");
-                let place = crate::error::Place::offset(end.map_or(0, |end| end.offset));
+                let place = Place::offset(end.map_or(0, |end| end.offset));
                 self.findings.fatal(Error::new(Code::TarTruncated, message).at(place));
             }
             Some("oci-layout") => {
@@ -224,7 +228,7 @@ impl Archive {
             self.findings.fatal(error.hint("`docker export` and plain root file systems are not images; was the archive made one folder too high?"));
         }
         if cut {
-            let place = crate::error::Place::offset(end.map_or(0, |end| end.offset));
+            let place = Place::offset(end.map_or(0, |end| end.offset));
             self.findings.error(Error::new(Code::TarNoEnd, "the end-of-archive marker is missing").at(place));
         }
     }
@@ -270,7 +274,7 @@ impl Archive {
             return found;
         }
         let hex = name.strip_prefix("sha256:").unwrap_or(name);
-        let matches = |digest: crate::digest::Digest| hex.len() >= 7 && digest.hex().starts_with(hex);
+        let matches = |digest: Digest| hex.len() >= 7 && digest.hex().starts_with(hex);
         let is = |image: &&Image| {
             let configs = image.manifests.iter().filter_map(ImageManifest::config_digest);
             image.digest().into_iter().chain(configs).any(matches)
@@ -282,6 +286,10 @@ impl Archive {
     /// attestations about others.
     pub fn referrers(&self) -> impl Iterator<Item = &Descriptor> {
         self.referrers.iter().map(|at| &self.documents.tops[*at])
+    }
+
+    pub(crate) fn referrer_positions(&self) -> &[usize] {
+        &self.referrers
     }
 
     /// What an index or manifest descriptor refers to, when it is present.
@@ -296,7 +304,7 @@ impl Archive {
 
     /// The file of a blob, by digest.
     #[must_use]
-    pub fn blob(&self, digest: &crate::digest::Digest) -> Option<Entry> {
+    pub fn blob(&self, digest: &Digest) -> Option<Entry> {
         self.store.find(&digest.blob_path()).ok().flatten()
     }
 
@@ -304,40 +312,41 @@ impl Archive {
     /// configurations and layers, each once.
     #[must_use]
     pub fn files_of(&self, image: &Image) -> Vec<Entry> {
-        let mut files: HashMap<Box<str>, Entry> = HashMap::new();
-        let mut add = |entry: Option<&Entry>| {
-            if let Some(entry) = entry {
-                files.entry(entry.name.clone()).or_insert_with(|| entry.clone());
-            }
+        let mut files = match &image.target {
+            Target::Manifest(top) => self.files_below(&top.digest),
+            _ => Vec::new(),
         };
-        if let Target::Manifest(top) = &image.target {
-            let mut stack = vec![top.digest];
-            let mut seen = std::collections::HashSet::new();
-            while let Some(digest) = stack.pop() {
-                let Some(node) = self.graph.get(&digest).filter(|_| seen.insert(digest)) else { continue };
-                add(node.entry.as_ref());
-                match &node.content {
-                    Content::Index(index) => stack.extend(index.manifests.iter().map(|d| d.digest)),
-                    Content::Manifest(manifest) => {
-                        stack.push(manifest.config.digest);
-                        stack.extend(manifest.layers.iter().map(|d| d.digest));
-                    }
-                    _ => {}
-                }
-            }
-        }
         for manifest in &image.manifests {
-            add(manifest.config_entry());
-            manifest.layers().iter().for_each(|layer| add(layer.entry()));
+            files.extend(manifest.config_entry().cloned());
+            files.extend(manifest.layers().iter().filter_map(|layer| layer.entry().cloned()));
         }
         for item in &image.items {
             let item = &self.documents.items[*item];
-            for path in item.layers.iter().chain([&item.config]) {
-                add(self.store.find(path).ok().flatten().as_ref());
+            let paths = item.layers.iter().chain([&item.config]);
+            files.extend(paths.filter_map(|path| self.store.find(path).ok().flatten()));
+        }
+        files.sort_by(|a, b| a.name.cmp(&b.name));
+        files.dedup_by(|a, b| a.name == b.name);
+        files
+    }
+
+    /// The files present of the graph below a digest, its own included.
+    pub(crate) fn files_below(&self, digest: &Digest) -> Vec<Entry> {
+        let mut files = Vec::new();
+        let mut seen = HashSet::new();
+        let mut stack = vec![*digest];
+        while let Some(digest) = stack.pop() {
+            let Some(node) = self.graph.get(&digest).filter(|_| seen.insert(digest)) else { continue };
+            files.extend(node.entry.clone());
+            match &node.content {
+                Content::Index(index) => stack.extend(index.manifests.iter().map(|d| d.digest)),
+                Content::Manifest(manifest) => {
+                    stack.push(manifest.config.digest);
+                    stack.extend(manifest.layers.iter().map(|d| d.digest));
+                }
+                _ => {}
             }
         }
-        let mut files: Vec<Entry> = files.into_values().collect();
-        files.sort_by(|a, b| a.name.cmp(&b.name));
         files
     }
 
@@ -345,6 +354,29 @@ impl Archive {
     #[must_use]
     pub fn size_of(&self, image: &Image) -> u64 {
         self.files_of(image).iter().map(|entry| entry.span.len).sum()
+    }
+
+    /// Fails when the file was written to since it was opened.
+    ///
+    /// # Errors
+    ///
+    /// `E_INPUT_CHANGED`.
+    pub fn check_unchanged(&self) -> Result<()> {
+        match &self.store {
+            Store::Tar(tar) => tar.source.check_unchanged(),
+            Store::Directory(_) => Ok(()),
+        }
+    }
+
+    /// Whether layers can be read, or only what was kept of a stream.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.store.tar().is_none_or(|tar| tar.source.is_whole())
+    }
+
+    /// Whether the archive is the file of this device and inode.
+    pub(crate) fn is_file(&self, device: u64, inode: u64) -> bool {
+        self.origin == Some((device, inode))
     }
 
     /// What opening found.
@@ -365,9 +397,9 @@ impl Archive {
     ///
     /// The first digest mismatch among the fatal findings, else the first fatal
     /// one.
-    pub fn check(mut self) -> Result<Archive> {
-        match self.findings.take_fatal() {
-            Some(error) => Err(error.in_archive(self.label)),
+    pub fn check(self) -> Result<Archive> {
+        match self.findings.fatal_one() {
+            Some(error) => Err(error.clone().in_archive(self.label)),
             None => Ok(self),
         }
     }

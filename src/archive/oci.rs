@@ -174,7 +174,6 @@ fn body_of(digest: &Digest, graph: &Graph) -> ManifestBody {
     ManifestBody {
         entry,
         config: Some(manifest.config.digest),
-        config_descriptor: Some(manifest.config.clone()),
         config_entry: config.and_then(|node| node.entry.clone()),
         layers: layers.collect(),
         config_view,

@@ -1,7 +1,8 @@
 //! Opening: a mapped file, a directory, or a stream that is unpacked first.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::error::{Code, Error, Result};
 use crate::limits::Limits;
 use crate::source::{Kept, MapChoice, Source, open_file};
 use crate::tarball::scan::{Input, Scanner, Step};
-use crate::tarball::{Kind, TarIndex};
+use crate::tarball::{End, Kind, TarIndex};
 
 /// What the caller will read of an archive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,6 +82,13 @@ impl OpenOptions {
         let label = path.display().to_string();
         let file = open_file(path)?;
         let kind = file.metadata().map_err(|e| Error::io(path, e))?;
+        let origin = (kind.dev(), kind.ino());
+        let mut archive = self.open_file(path, label, file, &kind)?;
+        archive.origin = Some(origin);
+        Ok(archive)
+    }
+
+    fn open_file(&self, path: &Path, label: String, file: File, kind: &Metadata) -> Result<Archive> {
         if kind.is_dir() {
             let mut findings = Diagnostics::default();
             let directory = Directory::open(path, &self.limits, &mut findings)?;
@@ -165,8 +173,7 @@ impl OpenOptions {
                 Ok(Step::End(end)) => break end,
                 Err(error) => {
                     findings.fatal(error);
-                    let offset = members.last().map_or(0, crate::tarball::Member::end);
-                    break crate::tarball::End { offset, marker: crate::tarball::Marker::Full };
+                    break End::damaged(&members);
                 }
                 Ok(Step::Member(member)) => {
                     if member.kind == Kind::File && member.size <= self.limits.control_file {

@@ -10,10 +10,10 @@ mod map;
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::error::{Code, Error, Result};
 pub(crate) use kept::Kept;
@@ -49,8 +49,8 @@ pub struct Source {
 
 #[derive(Debug)]
 enum Kind {
-    Mapped { map: Map, file: File },
-    File(File),
+    Mapped { map: Map, file: Opened },
+    File(Opened),
     Memory(Box<[u8]>),
     /// Some ranges of a stream that has gone by.
     Kept(Kept),
@@ -67,9 +67,10 @@ impl Source {
     /// `E_IO` when the file's length cannot be learned.
     pub fn file(label: impl Into<String>, file: File, choice: MapChoice) -> Result<Source> {
         let label = label.into();
-        let len = file.metadata().map_err(|e| Error::io(&label, e))?.len();
+        let file = Opened::new(file).map_err(|e| Error::io(&label, e))?;
+        let len = file.stamp.len;
         let mapped = match choice {
-            MapChoice::Auto if len > 0 => Map::new(&file).ok(),
+            MapChoice::Auto if len > 0 => Map::new(&file.file).ok(),
             _ => None,
         };
         let kind = match mapped {
@@ -117,9 +118,25 @@ impl Source {
     /// what kernel copies work from.
     pub(crate) fn as_file(&self) -> Option<&File> {
         match &self.kind {
-            Kind::Mapped { file, .. } | Kind::File(file) => Some(file),
+            Kind::Mapped { file, .. } | Kind::File(file) => Some(&file.file),
             Kind::Memory(_) | Kind::Kept(_) | Kind::Path(_) => None,
         }
+    }
+
+    /// Fails when the file was written to since it was opened, as far as its
+    /// length and time of modification tell.
+    ///
+    /// # Errors
+    ///
+    /// `E_INPUT_CHANGED`.
+    pub fn check_unchanged(&self) -> Result<()> {
+        let (Kind::Mapped { file, .. } | Kind::File(file)) = &self.kind else { return Ok(()) };
+        let now = Stamp::of(&file.file).map_err(|e| Error::io(&self.label, e))?;
+        if now != file.stamp {
+            return Err(Error::new(Code::InputChanged, "the file was written to while it was read")
+                .in_archive(&self.label));
+        }
+        Ok(())
     }
 
     /// Whether every byte can be read, or only what was kept of a stream.
@@ -164,23 +181,23 @@ impl Source {
         match &self.kind {
             Kind::Mapped { map, .. } => copy_from(map.bytes(), offset, buffer),
             Kind::Memory(bytes) => copy_from(bytes, offset, buffer),
-            Kind::File(file) => file.read_exact_at(buffer, offset),
+            Kind::File(file) => file.file.read_exact_at(buffer, offset),
             Kind::Kept(kept) => kept.read(offset, buffer),
             Kind::Path(path) => File::open(path)?.read_exact_at(buffer, offset),
         }
     }
 
     /// Visits `len` bytes from `offset` in order, in chunks of at most 256 KiB.
-    /// The visitor stops the walk early with [`ControlFlow::Break`].
     ///
     /// # Errors
     ///
-    /// As [`read_exact_at`](Self::read_exact_at).
+    /// The visitor's, which ends the walk; else as
+    /// [`read_exact_at`](Self::read_exact_at).
     pub fn visit_chunks(
         &self,
         offset: u64,
         len: u64,
-        visit: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
+        visit: &mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Result<()> {
         match &self.kind {
             Kind::Mapped { map, .. } => {
@@ -188,19 +205,16 @@ impl Source {
                 let start = usize::try_from(offset).unwrap_or(usize::MAX);
                 for (i, window) in bytes.chunks(WINDOW).enumerate() {
                     map.populate(start + i * WINDOW, window.len());
-                    if visit_slice(window, visit).is_break() {
-                        break;
-                    }
+                    window.chunks(CHUNK).try_for_each(&mut *visit)?;
                 }
                 Ok(())
             }
             Kind::Memory(bytes) => {
                 let bytes = range_of(bytes, offset, len).map_err(|e| self.read_error(e))?;
-                let _ = visit_slice(bytes, visit);
-                Ok(())
+                bytes.chunks(CHUNK).try_for_each(visit)
             }
             Kind::File(file) => {
-                self.visit_by_reads(offset, len, visit, &|at, buf| file.read_exact_at(buf, at))
+                self.visit_by_reads(offset, len, visit, &|at, buf| file.file.read_exact_at(buf, at))
             }
             Kind::Kept(kept) => {
                 self.visit_by_reads(offset, len, visit, &|at, buf| kept.read(at, buf))
@@ -216,7 +230,7 @@ impl Source {
         &self,
         mut offset: u64,
         len: u64,
-        visit: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
+        visit: &mut dyn FnMut(&[u8]) -> Result<()>,
         read: &dyn Fn(u64, &mut [u8]) -> io::Result<()>,
     ) -> Result<()> {
         let mut left = len;
@@ -224,9 +238,7 @@ impl Source {
         while left > 0 {
             let take = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
             read(offset, &mut buffer[..take]).map_err(|e| self.read_error(e))?;
-            if visit(&buffer[..take]).is_break() {
-                break;
-            }
+            visit(&buffer[..take])?;
             offset += take as u64;
             left -= take as u64;
         }
@@ -243,8 +255,31 @@ impl Source {
     }
 }
 
-fn visit_slice(bytes: &[u8], visit: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> ControlFlow<()> {
-    bytes.chunks(CHUNK).try_for_each(visit)
+/// An open file and what it looked like then.
+#[derive(Debug)]
+struct Opened {
+    file: File,
+    stamp: Stamp,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Stamp {
+    len: u64,
+    modified: Option<SystemTime>,
+}
+
+impl Opened {
+    fn new(file: File) -> io::Result<Opened> {
+        let stamp = Stamp::of(&file)?;
+        Ok(Opened { file, stamp })
+    }
+}
+
+impl Stamp {
+    fn of(file: &File) -> io::Result<Stamp> {
+        let metadata = file.metadata()?;
+        Ok(Stamp { len: metadata.len(), modified: metadata.modified().ok() })
+    }
 }
 
 fn range_of(bytes: &[u8], offset: u64, len: u64) -> io::Result<&[u8]> {
@@ -282,8 +317,8 @@ impl Span {
     ///
     /// # Errors
     ///
-    /// As [`Source::read_exact_at`].
-    pub fn visit_chunks(&self, visit: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> Result<()> {
+    /// As [`Source::visit_chunks`].
+    pub fn visit_chunks(&self, visit: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
         self.source.visit_chunks(self.offset, self.len, visit)
     }
 

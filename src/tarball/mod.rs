@@ -9,13 +9,11 @@ mod pax;
 pub(crate) mod scan;
 pub(crate) mod write;
 
-use std::ops::ControlFlow;
-
 use crate::diagnostics::Diagnostics;
 use crate::error::{Code, Error, Place, Result};
 use crate::limits::Limits;
 use crate::source::Source;
-pub(crate) use header::{BLOCK, padded};
+pub(crate) use header::padded;
 use scan::{Input, Scanner, Step};
 
 /// What kind of thing a member is.
@@ -81,6 +79,19 @@ pub struct End {
     pub offset: u64,
     /// What stands there.
     pub marker: Marker,
+    /// Where the zero bytes behind it end: writers pad to 10 KiB records.
+    pub padding: u64,
+}
+
+/// Padding is looked at up to here, a hundred times any writer's record.
+const MAX_PADDING: u64 = 1 << 20;
+
+impl End {
+    /// The end of what could be read of a damaged archive.
+    pub(crate) fn damaged(members: &[Member]) -> End {
+        let offset = members.last().map_or(0, Member::end);
+        End { offset, marker: Marker::Full, padding: offset }
+    }
 }
 
 /// The end-of-archive marker: two zero blocks.
@@ -113,11 +124,10 @@ impl TarIndex {
         let end = loop {
             match scanner.step(&mut input, findings) {
                 Ok(Step::Member(member)) => members.push(member),
-                Ok(Step::End(end)) => break end,
+                Ok(Step::End(end)) => break check_trailing(source, end, findings),
                 Err(error) => {
                     findings.fatal(error);
-                    let offset = members.last().map_or(0, Member::end);
-                    break End { offset, marker: Marker::Full };
+                    break End::damaged(&members);
                 }
             }
         };
@@ -227,6 +237,20 @@ impl Input for &Source {
     }
 }
 
+/// Finds where the padding ends, and whether anything follows it.
+fn check_trailing(source: &Source, end: End, findings: &mut Diagnostics) -> End {
+    let from = end.padding;
+    let len = source.len().saturating_sub(from).min(MAX_PADDING);
+    let Ok(bytes) = source.read_vec(from, len) else { return end };
+    let zeros = bytes.iter().take_while(|b| **b == 0).count() as u64;
+    if zeros < len || from + len < source.len() {
+        let message = "bytes behind the end of the archive, which no consumer reads";
+        let place = Place::offset(from + zeros);
+        findings.error(Error::new(Code::TarTrailing, message).at(place).hint("archives cannot be joined by cat; use `ocitar merge`"));
+    }
+    End { padding: from + zeros, ..end }
+}
+
 /// `link` as seen from the folder of `name`, cleaned; `None` when it leaves
 /// the archive.
 fn join(name: &str, link: &str) -> Option<String> {
@@ -253,14 +277,14 @@ fn equal_bodies(source: &Source, a: &Member, b: &Member) -> bool {
     }
     let mut at = b.body;
     let mut other = Vec::new();
-    let mut same = true;
     let walked = source.visit_chunks(a.body, a.size, &mut |chunk| {
         other.resize(chunk.len(), 0);
-        same = source.read_exact_at(at, &mut other).is_ok() && other == chunk;
+        source.read_exact_at(at, &mut other)?;
         at += chunk.len() as u64;
-        if same { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        // Any error ends the walk; which one does not matter.
+        if other == chunk { Ok(()) } else { Err(Error::new(Code::TarDup, "different")) }
     });
-    same && walked.is_ok()
+    walked.is_ok()
 }
 
 #[cfg(test)]

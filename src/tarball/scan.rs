@@ -310,7 +310,8 @@ impl<'l> Scanner<'l> {
             return Err(Error::new(Code::TarEof, "one zero block, then more: Go refuses it, others go on or stop")
                 .at(Place::offset(at)));
         }
-        Ok(End { offset: at, marker: if got == BLOCK_LEN { Marker::Full } else { Marker::Half } })
+        let marker = if got == BLOCK_LEN { Marker::Full } else { Marker::Half };
+        Ok(End { offset: at, marker, padding: at + BLOCK + got as u64 })
     }
 
     /// The end where bytes run out before any zero block.
@@ -328,7 +329,8 @@ impl<'l> Scanner<'l> {
         if rest.iter().any(|b| *b != 0) {
             return Err(self.not_a_header(truncated(), at));
         }
-        Ok(End { offset: at, marker: if rest.is_empty() { Marker::Missing } else { Marker::Half } })
+        let marker = if rest.is_empty() { Marker::Missing } else { Marker::Half };
+        Ok(End { offset: at, marker, padding: at + rest.len() as u64 })
     }
 
     fn no_dangling(&self, pending: &Pending) -> Result<()> {

@@ -43,6 +43,31 @@ pub(crate) fn resized(source: &Source, member: &Member, size: u64) -> Result<Vec
     Ok(headers)
 }
 
+/// The canonical header of a regular file: owner 0, mode 0644, time 0.
+pub(crate) fn file_header(name: &str, size: u64) -> Result<Vec<u8>> {
+    canonical(name, tar::EntryType::Regular, 0o644, size)
+}
+
+/// The canonical header of a directory: owner 0, mode 0755, time 0.
+pub(crate) fn directory_header(name: &str) -> Result<Vec<u8>> {
+    canonical(&format!("{name}/"), tar::EntryType::Directory, 0o755, 0)
+}
+
+fn canonical(name: &str, kind: tar::EntryType, mode: u32, size: u64) -> Result<Vec<u8>> {
+    let mut headers = Vec::new();
+    let mut header = tar::Header::new_ustar();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header.set_size(size);
+    set_name(&mut header, &mut headers, name)?;
+    header.set_cksum();
+    headers.extend_from_slice(header.as_bytes());
+    Ok(headers)
+}
+
 /// Sets a name of up to 100 bytes in the header, a longer one in a pax header
 /// before it; never the prefix field, never GNU's `L`.
 fn set_name(header: &mut tar::Header, before: &mut Vec<u8>, name: &str) -> Result<()> {

@@ -1,18 +1,57 @@
-//! x
-fn main() {
-    for path in std::env::args().skip(1) {
-        let access = ocitar::archive::Access::Metadata;
-        match ocitar::archive::OpenOptions::new().access(access).open(&path) {
-            Ok(a) => {
-                println!("{path}: {:?} {}", a.format(), a.compression());
-                for i in a.images() {
-                    let names: Vec<_> = i.names().iter().map(|n| n.to_string()).collect();
-                    let p: Vec<_> = i.platforms().map(|m| format!("{}{}", m.platform().map(|p| p.to_string()).unwrap_or_default(), if m.is_complete() {""} else {"!"})).collect();
-                    println!("  {names:?} {:?} {} {p:?}", i.digest(), a.size_of(i));
-                }
-                for d in a.findings() { println!("   {}: {}", d.severity.as_str(), d.error); }
-            }
-            Err(e) => println!("{path}: ERR {e}"),
+//! The `ocitar` command: a thin user of the library.
+
+mod args;
+mod inspect;
+mod ls;
+mod output;
+mod progress;
+mod retag;
+mod verify;
+
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches};
+use ocitar::archive::{Access, Archive, OpenOptions};
+use ocitar::error::Result;
+use ocitar::source::MapChoice;
+
+use args::{Cli, Common, Verb};
+use output::Printer;
+
+fn main() -> ExitCode {
+    let matches = Cli::command().get_matches();
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    let printer = Printer::new(&cli.common);
+    let done = match &cli.verb {
+        Verb::Ls(verb) => ls::run(verb, &cli.common, &printer),
+        Verb::Inspect(verb) => inspect::run(verb, &cli.common, &printer),
+        Verb::Verify(verb) => verify::run(verb, &cli.common, &printer),
+        Verb::Retag(verb) => {
+            let order = matches.subcommand().map(|(_, matches)| matches);
+            retag::run(verb, order, &cli.common, &printer)
+        }
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            printer.error(&error);
+            ExitCode::from(output::exit_code(&error))
         }
     }
+}
+
+/// Opens an input, `-` being standard input.
+fn open(path: &Path, access: Access, common: &Common, tmpdir: Option<&Path>) -> Result<Archive> {
+    let map = if common.no_mmap { MapChoice::Never } else { MapChoice::Auto };
+    let tmpdir = common.tmpdir.as_deref().or(tmpdir).map(Path::to_owned);
+    let options = OpenOptions::new().access(access).map(map).tmpdir(tmpdir);
+    if path == Path::new("-") {
+        return options.open_stream("stdin", io::stdin().lock());
+    }
+    options.open(path)
 }

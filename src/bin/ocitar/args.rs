@@ -1,0 +1,171 @@
+//! The command line, as typed.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+/// Read, verify and retag container image archives
+///
+/// Works on what `docker save`, `ctr images export`, `nerdctl save`, `podman
+/// save`, `skopeo copy`, `buildx` and `crane pull` write, and on OCI layout
+/// directories. Compression is told by content, never by name; `-` is standard
+/// input or output.
+#[derive(Debug, Parser)]
+#[command(name = "ocitar", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 content at fault or nothing matched, 2 usage, 3 malformed or
+ambiguous archive, 4 a limit was hit, 5 I/O, 70 a bug, 130 and 143 interrupted";
+
+#[derive(Debug, Args)]
+pub struct Common {
+    /// Threads to use [default: as many as the machine has]
+    #[arg(short, long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+    /// Print data as JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print errors only; with `ls`, names only
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Print more
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// When to use colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: When,
+    /// Show no progress bar
+    #[arg(long, global = true)]
+    pub no_progress: bool,
+    /// Read files instead of mapping them
+    #[arg(long, global = true)]
+    pub no_mmap: bool,
+    /// Where compressed and piped archives are unpacked
+    #[arg(long, global = true, value_name = "DIR")]
+    pub tmpdir: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum When {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// List the images of archives
+    Ls(Ls),
+    /// Show what an archive holds: manifests, configurations, layers, history
+    Inspect(Inspect),
+    /// Check every digest, size, diff ID and media type
+    Verify(Verify),
+    /// Rename images, without touching a blob
+    Retag(Retag),
+}
+
+#[derive(Debug, Args)]
+pub struct Ls {
+    /// Archives, OCI layout directories, or `-`
+    #[arg(value_name = "IN", required = true)]
+    pub inputs: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Inspect {
+    /// An archive, an OCI layout directory, or `-`
+    #[arg(value_name = "IN")]
+    pub input: PathBuf,
+    /// An image by name, digest or the start of its hex [default: all]
+    #[arg(value_name = "REF")]
+    pub reference: Option<String>,
+    /// Only this platform
+    #[arg(long, value_name = "PLATFORM")]
+    pub platform: Option<String>,
+    /// Print a document's bytes as they are
+    #[arg(long, value_name = "WHICH")]
+    pub raw: Option<Raw>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Raw {
+    /// The image's index, or index.json
+    Index,
+    /// The manifest of one platform
+    Manifest,
+    /// The configuration of one platform
+    Config,
+}
+
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// Archives, OCI layout directories, or `-`
+    #[arg(value_name = "IN", required = true)]
+    pub inputs: Vec<PathBuf>,
+    /// Fail when a platform that an index promises is absent
+    #[arg(long)]
+    pub all_platforms: bool,
+}
+
+/// Rename images, without touching a blob
+///
+/// Rules are tried in order and the first that matches a name wins. Names are
+/// compared after normalisation (`nginx` is `docker.io/library/nginx:latest`)
+/// and written in full to every place an archive keeps names in.
+#[derive(Debug, Args)]
+#[command(after_help = RETAG_EXAMPLES)]
+pub struct Retag {
+    /// An archive, an OCI layout directory, or `-`
+    #[arg(value_name = "IN")]
+    pub input: PathBuf,
+    /// The new archive, or `-`; its extension says how it is compressed
+    #[arg(value_name = "OUT")]
+    pub output: PathBuf,
+    /// `NEW` names the one image; `OLD=NEW` renames one image, or without tags
+    /// a repository
+    #[arg(value_name = "RULE")]
+    pub rules: Vec<String>,
+    /// Replace the start of names, at a component border
+    #[arg(long, value_name = "OLD=NEW")]
+    pub prefix: Vec<String>,
+    /// Rewrite names that a regular expression matches as a whole
+    #[arg(long, num_args = 2, value_names = ["PATTERN", "REPLACEMENT"])]
+    pub regex: Vec<String>,
+    /// Read rules from lines of `OLD NEW`
+    #[arg(long, value_name = "FILE")]
+    pub map: Vec<PathBuf>,
+    /// Keep the old names beside the new
+    #[arg(long)]
+    pub add: bool,
+    /// Drop names no rule matches, and images left without one
+    #[arg(long)]
+    pub drop_unmatched: bool,
+    /// Accept rules that match nothing
+    #[arg(long)]
+    pub allow_unmatched: bool,
+    /// Print what would change, write nothing
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Verify the input first
+    #[arg(long)]
+    pub verify: bool,
+    /// Replace an existing output
+    #[arg(short, long)]
+    pub force: bool,
+    /// none, gzip[:LEVEL] or zstd[:LEVEL] [default: by OUT's extension, else as IN]
+    #[arg(long, value_name = "CODEC")]
+    pub compress: Option<String>,
+}
+
+const RETAG_EXAMPLES: &str = "\
+Examples:
+  ocitar retag in.tar out.tar registry.k8s.io/pause:3.10
+  ocitar retag in.tar out.tar nginx:1.27=registry.example.com/web/nginx:1.27
+  ocitar retag in.tar out.tar --prefix docker.io/library=registry.example.com/hub
+  docker save app | ocitar retag - out.tar.zst example.com/app:v1";

@@ -1,0 +1,112 @@
+//! `ocitar ls`: the images of archives, as `ctr images ls` lists them.
+
+use ocitar::archive::{Access, Archive, Image, ImageManifest};
+use ocitar::diagnostics::Severity;
+use ocitar::error::Result;
+use ocitar::text::{printable, size};
+use serde_json::{Value, json};
+
+use crate::args::{Common, Ls};
+use crate::output::{self, Printer, error_json, exit_code, table};
+
+pub fn run(verb: &Ls, common: &Common, printer: &Printer) -> Result<u8> {
+    let mut rows = Vec::new();
+    let mut archives = Vec::new();
+    let mut code = 0;
+    for input in &verb.inputs {
+        let opened = crate::open(input, Access::Metadata, common, None);
+        match opened.and_then(Archive::check) {
+            Ok(archive) => {
+                if !printer.quiet {
+                    printer.findings(archive.findings(), Severity::Warning);
+                }
+                archives.push(archive_json(&archive));
+                rows.extend(archive.images().iter().flat_map(|image| rows_of(&archive, image)));
+            }
+            Err(error) => {
+                printer.error(&error);
+                archives.push(json!({ "path": input.display().to_string(), "error": error_json(&error) }));
+                code = code.max(exit_code(&error));
+            }
+        }
+    }
+    let several = verb.inputs.len() > 1;
+    if printer.json {
+        output::json_data(&json!({ "archives": archives }))?;
+    } else if printer.quiet {
+        let names = rows.iter().filter(|row| row[1] != UNNAMED).map(|row| format!("{}\n", row[1]));
+        output::data(names.collect::<String>().as_bytes())?;
+    } else if !rows.is_empty() || code == 0 {
+        let mut header = vec!["ARCHIVE", "REF", "TYPE", "DIGEST", "SIZE", "PLATFORMS"];
+        if !several {
+            header.remove(0);
+            rows.iter_mut().for_each(|row| drop(row.remove(0)));
+        }
+        output::data(table(&header, &rows).as_bytes())?;
+    }
+    Ok(code)
+}
+
+const UNNAMED: &str = "<none>";
+
+/// One row a name; an image without any has one row, too.
+fn rows_of(archive: &Archive, image: &Image) -> Vec<Vec<String>> {
+    let digest = image.digest().map_or_else(|| "-".to_owned(), |digest| digest.to_string());
+    let media_type = match image.media_type().as_str() {
+        "" => "-".to_owned(),
+        text => printable(text).into_owned(),
+    };
+    let platforms: Vec<String> = image.platforms().map(platform_text).collect();
+    let platforms = if platforms.is_empty() { "-".to_owned() } else { platforms.join(",") };
+    let row = |name: &str| {
+        vec![
+            printable(archive.label()).into_owned(),
+            printable(name).into_owned(),
+            media_type.clone(),
+            digest.clone(),
+            size(archive.size_of(image)),
+            platforms.clone(),
+        ]
+    };
+    if image.names().is_empty() {
+        return vec![row(UNNAMED)];
+    }
+    image.names().iter().map(|name| row(&name.to_string())).collect()
+}
+
+/// A platform, marked when the archive does not hold all of it.
+pub fn platform_text(manifest: &ImageManifest) -> String {
+    let platform = manifest.platform().map_or_else(|| "unknown".to_owned(), |platform| platform.to_string());
+    let platform = printable(&platform).into_owned();
+    match (manifest.is_complete(), manifest.is_present() && manifest.config_entry().is_some()) {
+        (true, _) => platform,
+        (false, true) => format!("{platform}(incomplete)"),
+        (false, false) => format!("{platform}(absent)"),
+    }
+}
+
+fn archive_json(archive: &Archive) -> Value {
+    let images = archive.images().iter().map(|image| {
+        let platforms = image.platforms().map(|manifest| {
+            json!({
+                "platform": manifest.platform().map(|platform| platform.to_string()),
+                "complete": manifest.is_complete(),
+                "manifest": manifest.descriptor().map(|descriptor| descriptor.digest.to_string()),
+                "config": manifest.config_digest().map(|digest| digest.to_string()),
+            })
+        });
+        json!({
+            "names": image.names().iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "type": image.media_type().as_str(),
+            "digest": image.digest().map(|digest| digest.to_string()),
+            "size": archive.size_of(image),
+            "platforms": platforms.collect::<Vec<_>>(),
+        })
+    });
+    json!({
+        "path": archive.label(),
+        "format": archive.format().map(|format| format.as_str()),
+        "compression": archive.compression().as_str(),
+        "images": images.collect::<Vec<_>>(),
+    })
+}

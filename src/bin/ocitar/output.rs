@@ -1,0 +1,126 @@
+//! Data to standard output, talk to standard error.
+
+use std::io::{self, IsTerminal, Write};
+
+use ocitar::diagnostics::{Diagnostic, Severity};
+use ocitar::error::{Code, Error, Result};
+use ocitar::text::printable;
+use serde_json::{Value, json};
+
+use crate::args::{Common, When};
+
+/// Where output goes and how it looks.
+pub struct Printer {
+    pub json: bool,
+    pub quiet: bool,
+    pub verbose: bool,
+    color: bool,
+}
+
+impl Printer {
+    pub fn new(common: &Common) -> Printer {
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let color = match common.color {
+            When::Always => true,
+            When::Never => false,
+            When::Auto => io::stderr().is_terminal() && !no_color,
+        };
+        Printer { json: common.json, quiet: common.quiet, verbose: common.verbose > 0, color }
+    }
+
+    /// Prints an error as one line, and its hint as another.
+    pub fn error(&self, error: &Error) {
+        eprintln!("{}: {error}", self.paint("ocitar", "31"));
+        if let Some(hint) = error.hint_text() {
+            eprintln!("  {}: {}", self.paint("hint", "36"), printable(hint));
+        }
+    }
+
+    /// Prints findings of at least a severity.
+    pub fn findings<'a>(&self, findings: impl IntoIterator<Item = &'a Diagnostic>, least: Severity) {
+        for finding in findings.into_iter().filter(|finding| finding.severity >= least) {
+            let color = match finding.severity {
+                Severity::Note => "36",
+                Severity::Warning => "33",
+                _ => "31",
+            };
+            eprintln!("{}: {}", self.paint(finding.severity.as_str(), color), finding.error);
+        }
+    }
+
+    /// Prints talk, unless it was not asked for.
+    pub fn say(&self, text: &str) {
+        if !self.quiet {
+            eprintln!("{text}");
+        }
+    }
+
+    fn paint(&self, text: &str, color: &str) -> String {
+        if self.color { format!("\x1b[{color}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+/// Writes data to standard output. A reader that has gone away is no failure.
+pub fn data(text: &[u8]) -> Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(Error::io("standard output", e)),
+        _ => Ok(()),
+    }
+}
+
+/// Prints a JSON document, indented on a terminal.
+pub fn json_data(value: &Value) -> Result<()> {
+    let text = if io::stdout().is_terminal() { format!("{value:#}\n") } else { format!("{value}\n") };
+    data(text.as_bytes())
+}
+
+/// Rows with aligned columns, as `ctr` prints them.
+pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    let header: Vec<String> = header.iter().map(|&title| title.to_owned()).collect();
+    let all = || std::iter::once(&header).chain(rows);
+    let width = |column: usize| all().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..header.len()).map(|column| width(column).unwrap_or(0)).collect();
+    let mut text = String::new();
+    for row in all() {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        text.push_str(cells.collect::<Vec<_>>().join(" ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// A finding as data.
+pub fn finding_json(finding: &Diagnostic) -> Value {
+    let mut value = error_json(&finding.error);
+    value["severity"] = finding.severity.as_str().into();
+    value
+}
+
+/// An error as data. Absent parts are left out.
+pub fn error_json(error: &Error) -> Value {
+    let place = error.place();
+    let mut value = json!({ "id": error.code().id(), "message": error.message() });
+    let parts = [
+        ("member", place.member.as_deref().map(Value::from)),
+        ("index", place.index.map(Value::from)),
+        ("offset", place.offset.map(Value::from)),
+        ("expected", error.expected().map(Value::from)),
+        ("found", error.found().map(Value::from)),
+        ("hint", error.hint_text().map(Value::from)),
+    ];
+    for (key, part) in parts {
+        if let Some(part) = part {
+            value[key] = part;
+        }
+    }
+    value
+}
+
+/// The exit code of an error.
+pub fn exit_code(error: &Error) -> u8 {
+    match error.code() {
+        Code::Interrupted => crate::progress::signal_exit_code(),
+        _ => error.class().exit_code(),
+    }
+}

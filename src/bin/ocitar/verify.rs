@@ -1,0 +1,110 @@
+//! `ocitar verify`: one line an image, findings below.
+
+use ocitar::archive::{Access, Archive};
+use ocitar::diagnostics::Severity;
+use ocitar::error::Result;
+use ocitar::text::printable;
+use ocitar::verify::{ImageReport, Report, VerifyOptions};
+use serde_json::{Value, json};
+
+use crate::args::{Common, Verify};
+use crate::output::{self, Printer, error_json, exit_code, finding_json, table};
+use crate::progress::Bar;
+
+pub fn run(verb: &Verify, common: &Common, printer: &Printer) -> Result<u8> {
+    let mut code = 0;
+    let mut archives = Vec::new();
+    for input in &verb.inputs {
+        match crate::open(input, Access::Whole, common, None) {
+            Ok(archive) => {
+                let report = check(&archive, common, verb.all_platforms);
+                code = worse(code, report.findings.exit_code());
+                if printer.json {
+                    archives.push(report_json(&archive, &report));
+                } else {
+                    print(&archive, &report, printer)?;
+                }
+            }
+            Err(error) => {
+                printer.error(&error);
+                archives.push(json!({ "path": input.display().to_string(), "ok": false, "error": error_json(&error) }));
+                code = worse(code, exit_code(&error));
+            }
+        }
+    }
+    if printer.json {
+        output::json_data(&json!({ "archives": archives }))?;
+    }
+    Ok(code)
+}
+
+/// Verifies with a bar.
+pub fn check(archive: &Archive, common: &Common, all_platforms: bool) -> Report {
+    let bar = Bar::new(common, "verifying");
+    let mut options = VerifyOptions::default();
+    options.all_platforms = all_platforms;
+    options.jobs = common.jobs.map(usize::from);
+    let report = archive.verify(&options, &bar);
+    bar.finish();
+    report
+}
+
+/// A corrupt archive counts before a malformed one, as within one archive.
+fn worse(a: u8, b: u8) -> u8 {
+    match (a, b) {
+        (0, code) | (code, 0) => code,
+        (1, _) | (_, 1) => 1,
+        (a, b) => a.max(b),
+    }
+}
+
+fn print(archive: &Archive, report: &Report, printer: &Printer) -> Result<()> {
+    if !printer.quiet {
+        let rows: Vec<Vec<String>> = report.images.iter().map(row).collect();
+        if !rows.is_empty() {
+            output::data(table(&["REF", "STATUS", "ABSENT"], &rows).as_bytes())?;
+        }
+    }
+    let label = archive.label();
+    let least = if printer.quiet { Severity::Error } else { Severity::Note };
+    let named: Vec<_> = report.findings.iter().cloned().map(|mut finding| {
+        finding.error = finding.error.in_archive(label);
+        finding
+    }).collect();
+    printer.findings(&named, least);
+    if printer.verbose {
+        for name in &report.unverifiable {
+            printer.say(&format!("unverifiable: {}", printable(name)));
+        }
+    }
+    Ok(())
+}
+
+fn row(image: &ImageReport) -> Vec<String> {
+    vec![
+        printable(&image.label).into_owned(),
+        format!("{} ({}/{})", image.status.as_str(), image.present, image.needed),
+        if image.absent.is_empty() { "-".to_owned() } else { printable(&image.absent.join(",")).into_owned() },
+    ]
+}
+
+fn report_json(archive: &Archive, report: &Report) -> Value {
+    let images = report.images.iter().map(|image| {
+        json!({
+            "name": image.label,
+            "status": image.status.as_str(),
+            "present": image.present,
+            "needed": image.needed,
+            "absent": image.absent,
+        })
+    });
+    json!({
+        "path": archive.label(),
+        "ok": report.is_ok(),
+        "images": images.collect::<Vec<_>>(),
+        "findings": report.findings.iter().map(finding_json).collect::<Vec<_>>(),
+        "unverifiable": report.unverifiable,
+        "files": report.files,
+        "bytes": report.bytes,
+    })
+}

@@ -1,0 +1,426 @@
+//! The three documents that hold names, edited: bytes to bytes.
+//!
+//! Every name of an image that changes is written to all of its sites, and to
+//! both views where the archive has both. What does not change keeps its bytes.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::archive::names::{is_full, is_no_name};
+use crate::archive::view::annotation;
+use crate::archive::{Archive, Document, Image, Name, NameSite, docker, oci};
+use crate::edit::rename::{Outcome, Renaming};
+use crate::error::{Code, Error, Result};
+use crate::json::edit::{Edits, string, strings};
+use crate::json::{self, Node};
+use crate::reference::{Reference, is_valid_ref_name, ref_name_object};
+
+/// New bytes of the documents that change.
+#[derive(Debug, Default)]
+pub(super) struct Edited {
+    pub(super) index: Option<Vec<u8>>,
+    pub(super) manifest: Option<Vec<u8>>,
+    pub(super) repositories: Option<Vec<u8>>,
+}
+
+/// Edits every document, and reads the results back: no old name may be left.
+pub(super) fn edit(archive: &Archive, renaming: &Renaming) -> Result<Edited> {
+    let documents = &archive.documents;
+    let changes = Changes { archive, renaming };
+    let edited = Edited {
+        index: documents.index.as_ref().map(|d| changes.index(d)).transpose()?.flatten(),
+        manifest: documents.manifest.as_ref().map(|d| changes.manifest(d)).transpose()?.flatten(),
+        repositories: documents.repositories.as_ref().and_then(|d| changes.repositories(d)),
+    };
+    changes.check(&edited)?;
+    Ok(edited)
+}
+
+struct Changes<'a> {
+    archive: &'a Archive,
+    renaming: &'a Renaming,
+}
+
+/// One name an image ends with: its normal form, and the reference to write
+/// when it is new.
+struct Final<'a> {
+    key: String,
+    new: Option<&'a Reference>,
+}
+
+impl<'a> Changes<'a> {
+    /// The images whose names change, with their positions.
+    fn touched(&self) -> impl Iterator<Item = (usize, &'a Image)> {
+        let renaming = self.renaming;
+        let images = self.archive.images().iter().enumerate();
+        images.filter(|(at, _)| !renaming.names.is_empty() && renaming.touches(*at))
+    }
+
+    fn is_dropped(&self, at: usize) -> bool {
+        self.renaming.dropped.contains(&at)
+    }
+
+    /// What becomes of one name of an image.
+    fn finals_of(&self, at: usize, name: usize, old: &Name) -> Vec<Final<'a>> {
+        let kept = || Final { key: old.key(), new: None };
+        let fresh = |new: &'a Reference| Final { key: new.to_string(), new: Some(new) };
+        match &self.renaming.names[at][name] {
+            Outcome::Keep => vec![kept()],
+            Outcome::Rename(new) => vec![fresh(new)],
+            Outcome::Add(new) => vec![kept(), fresh(new)],
+            Outcome::Drop => Vec::new(),
+        }
+    }
+
+    /// The new names of an image, which every view must have.
+    fn new_names(&self, at: usize, image: &Image) -> Vec<Final<'a>> {
+        let named = image.names().iter().enumerate().flat_map(|(i, name)| self.finals_of(at, i, name));
+        let mut all: Vec<Final<'a>> = named.filter(|name| name.new.is_some()).collect();
+        all.extend(self.unnamed(at));
+        all
+    }
+
+    fn unnamed(&self, at: usize) -> Option<Final<'a>> {
+        self.renaming.unnamed.get(&at).map(|new| Final { key: new.to_string(), new: Some(new) })
+    }
+
+    /// `index.json`: one descriptor a name.
+    fn index(&self, document: &Document) -> Result<Option<Vec<u8>>> {
+        let Some(array) = document.root.field("manifests")? else { return Ok(None) };
+        let nodes = array.array()?;
+        let mut edits = Edits::default();
+        let mut keep = vec![true; nodes.len()];
+        for (at, image) in self.touched() {
+            if self.is_dropped(at) {
+                image.descriptors.iter().for_each(|d| keep[*d] = false);
+                continue;
+            }
+            let mut name_of: HashMap<usize, usize> = HashMap::new();
+            for (i, name) in image.names().iter().enumerate() {
+                for site in name.sites() {
+                    if let NameSite::ImageName { descriptor } | NameSite::RefName { descriptor } = site {
+                        name_of.insert(*descriptor, i);
+                    }
+                }
+            }
+            let mut done = HashSet::new();
+            for descriptor in image.descriptors.iter().copied() {
+                let finals = match name_of.get(&descriptor) {
+                    Some(i) => self.finals_of(at, *i, &image.names()[*i]),
+                    None => match self.unnamed(at) {
+                        Some(new) => vec![new],
+                        None => continue,
+                    },
+                };
+                let mut finals = finals.into_iter().filter(|name| done.insert(name.key.clone()));
+                match finals.next() {
+                    None => keep[descriptor] = false,
+                    Some(Final { new: None, .. }) => {}
+                    Some(Final { new: Some(new), .. }) => {
+                        edits.replace(&nodes[descriptor], named_descriptor(document, &nodes[descriptor], new)?);
+                    }
+                }
+                for clone in finals {
+                    if let Some(new) = clone.new {
+                        edits.insert_item(array, descriptor, &named_descriptor(document, &nodes[descriptor], new)?);
+                    }
+                }
+            }
+            // Names the docker view alone had, and an image that lost all of
+            // its descriptors to names that went.
+            let mut missing: Vec<&Reference> = self.new_names(at, image).into_iter()
+                .filter(|name| done.insert(name.key.clone())).filter_map(|name| name.new).collect();
+            let kept_names: Vec<&Name> = image.names().iter().enumerate()
+                .filter(|(i, _)| self.renaming.names[at][*i] == Outcome::Keep).map(|(_, name)| name).collect();
+            let all_gone = image.descriptors.iter().all(|d| !keep[*d]);
+            if all_gone && missing.is_empty() {
+                missing.extend(kept_names.iter().find_map(|name| name.reference()));
+            }
+            let Some(first) = image.descriptors.first().copied() else { continue };
+            for (i, new) in missing.into_iter().enumerate() {
+                let text = named_descriptor(document, &nodes[first], new)?;
+                if all_gone && i == 0 {
+                    keep[first] = true;
+                    edits.replace(&nodes[first], text);
+                } else {
+                    edits.insert_item(array, first, &text);
+                }
+            }
+        }
+        for referrer in super::drop::referrers(self.archive, self.renaming) {
+            keep[referrer] = false;
+        }
+        edits.retain_items(array, |i| keep[i]);
+        Ok((!edits.is_empty()).then(|| edits.apply(&document.bytes)))
+    }
+
+    /// `manifest.json`: the `RepoTags` of every item.
+    fn manifest(&self, document: &Document) -> Result<Option<Vec<u8>>> {
+        if document.root.is_null() {
+            return Ok(None);
+        }
+        let nodes = document.root.array()?;
+        let mut edits = Edits::default();
+        let mut keep = vec![true; nodes.len()];
+        for (at, image) in self.touched() {
+            if self.is_dropped(at) {
+                image.items.iter().for_each(|item| keep[*item] = false);
+                continue;
+            }
+            let position_of: HashMap<String, usize> =
+                image.names().iter().enumerate().map(|(i, name)| (name.key(), i)).collect();
+            let mut done = HashSet::new();
+            let mut tags_of: Vec<(usize, Vec<String>)> = Vec::new();
+            for item in image.items.iter().copied() {
+                let mut tags = Vec::new();
+                for tag in &self.archive.documents.items[item].tags {
+                    let Some(i) = position_of.get(&Name::new(tag).key()).filter(|_| !is_no_name(tag)) else {
+                        continue;
+                    };
+                    for name in self.finals_of(at, *i, &image.names()[*i]) {
+                        if done.insert(name.key) {
+                            tags.push(name.new.map_or_else(|| tag.to_string(), Reference::to_string));
+                        }
+                    }
+                }
+                tags_of.push((item, tags));
+            }
+            let missing = self.new_names(at, image).into_iter().filter(|name| done.insert(name.key.clone()));
+            // Classic docker refuses an archive for a digest in RepoTags.
+            let missing = missing.filter_map(|name| name.new).filter(|new| new.digest().is_none());
+            if let Some((_, tags)) = tags_of.first_mut() {
+                tags.extend(missing.map(Reference::to_string));
+            }
+            for (item, tags) in tags_of {
+                if self.archive.documents.items[item].tags.iter().map(|tag| &**tag).eq(tags.iter().map(String::as_str)) {
+                    continue;
+                }
+                let text = strings(tags.iter().map(String::as_str));
+                match nodes[item].field_or_null("RepoTags")? {
+                    Some(old) => edits.replace(old, text),
+                    None => edits.append_fields(&nodes[item], &[("RepoTags", text)]),
+                }
+            }
+        }
+        edits.retain_items(&document.root, |i| keep[i]);
+        Ok((!edits.is_empty()).then(|| edits.apply(&document.bytes)))
+    }
+
+    /// `repositories`: written anew in its own order when any name in it
+    /// changes; its values are layer IDs and stay.
+    fn repositories(&self, document: &Document) -> Option<Vec<u8>> {
+        let tagged = &self.archive.documents.tagged;
+        let mut outcome_of: HashMap<usize, &Outcome> = HashMap::new();
+        let mut note = |name: &Name, outcome: &'a Outcome| {
+            for site in name.sites() {
+                if let NameSite::Repositories { position } = site {
+                    outcome_of.insert(*position, outcome);
+                }
+            }
+        };
+        for (image, outcomes) in self.archive.images().iter().zip(&self.renaming.names) {
+            image.names().iter().zip(outcomes).for_each(|(name, outcome)| note(name, outcome));
+        }
+        self.archive.strays.iter().zip(&self.renaming.strays).for_each(|(name, outcome)| note(name, outcome));
+
+        let mut entries = Repositories::default();
+        for (position, old) in tagged.iter().enumerate() {
+            let kept = |entries: &mut Repositories| entries.add(&old.repository, &old.tag, &old.id);
+            match outcome_of.get(&position) {
+                None | Some(Outcome::Keep) => kept(&mut entries),
+                Some(Outcome::Rename(new)) => entries.add_reference(new, &old.id),
+                Some(Outcome::Add(new)) => {
+                    kept(&mut entries);
+                    entries.add_reference(new, &old.id);
+                }
+                Some(Outcome::Drop) => {}
+            }
+        }
+        for (at, image) in self.touched().filter(|(at, _)| !self.is_dropped(*at)) {
+            if let Some(id) = self.layer_id(image) {
+                self.new_names(at, image).iter().filter_map(|name| name.new).for_each(|new| entries.add_reference(new, &id));
+            }
+        }
+        let old = tagged.iter().map(|t| (&*t.repository, &*t.tag));
+        if old.eq(entries.iter()) {
+            return None;
+        }
+        let newline = if document.bytes.ends_with(b"\n") { "\n" } else { "" };
+        Some(format!("{}{newline}", entries.json()).into_bytes())
+    }
+
+    /// The layer ID `repositories` gives for an image: what it gives already,
+    /// else what the producer of the archive would have written.
+    fn layer_id(&self, image: &Image) -> Option<Box<str>> {
+        let sites = image.names().iter().flat_map(|name| name.sites());
+        let known = sites.filter_map(|site| match site {
+            NameSite::Repositories { position } => Some(self.archive.documents.tagged[*position].id.clone()),
+            _ => None,
+        });
+        if let Some(id) = known.into_iter().next() {
+            return Some(id);
+        }
+        if !image.names().is_empty() {
+            return None;
+        }
+        let item = &self.archive.documents.items[*image.items.first()?];
+        let top = item.layers.last()?;
+        match (top.strip_suffix("/layer.tar"), top.rsplit_once('/')) {
+            (Some(id), _) => Some(id.into()),
+            (None, Some((_, hex))) => Some(hex.into()),
+            // podman keeps layers at the root and links to them from folders
+            // named by the layer ID; the last link to the top layer is its own.
+            (None, None) => {
+                let tar = self.archive.store.tar()?;
+                let target = format!("../{top}");
+                let links = tar.index.members().iter().rev();
+                let mut links = links.filter(|member| member.link.as_deref() == Some(&*target));
+                Some(links.next()?.name.strip_suffix("/layer.tar")?.into())
+            }
+        }
+    }
+
+    /// Reads the new documents back and compares every name in them with what
+    /// was asked for.
+    fn check(&self, edited: &Edited) -> Result<()> {
+        let mut wanted = HashSet::new();
+        if self.renaming.names.is_empty() {
+            return Ok(());
+        }
+        for (at, image) in self.archive.images().iter().enumerate() {
+            wanted.extend(self.renaming.final_names(at, image));
+        }
+        for (name, outcome) in self.archive.strays.iter().zip(&self.renaming.strays) {
+            match outcome {
+                Outcome::Keep => _ = wanted.insert(name.key()),
+                Outcome::Rename(new) => _ = wanted.insert(new.to_string()),
+                Outcome::Add(new) => {
+                    wanted.insert(name.key());
+                    wanted.insert(new.to_string());
+                }
+                Outcome::Drop => {}
+            }
+        }
+        for name in self.written(edited)? {
+            if !wanted.contains(&name) {
+                return Err(Error::new(Code::Bug, format!("the edited archive would still say {name}"))
+                    .hint("this is a bug in ocitar; nothing was written"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every name the documents hold after the edit.
+    fn written(&self, edited: &Edited) -> Result<HashSet<String>> {
+        let limits = self.archive.limits();
+        let documents = &self.archive.documents;
+        let mut names = HashSet::new();
+        let mut add = |text: &str| names.insert(Name::new(text).key());
+        let read = |new: &Option<Vec<u8>>, old: &Option<Document>| -> Result<Option<Document>> {
+            let (Some(new), Some(old)) = (new, old) else { return Ok(None) };
+            let root = json::parse(new, limits)?;
+            Ok(Some(Document { entry: old.entry.clone(), bytes: new.clone(), root }))
+        };
+        if let Some(index) = read(&edited.index, &documents.index)? {
+            for descriptor in oci::descriptors(&index)? {
+                descriptor.annotation(annotation::IMAGE_NAME).map(&mut add);
+                let full = descriptor.annotation(annotation::REF_NAME).filter(|text| is_full(text));
+                full.map(&mut add);
+            }
+        }
+        if let Some(manifest) = read(&edited.manifest, &documents.manifest)? {
+            let items = docker::items(&manifest, limits)?;
+            let tags = items.iter().flat_map(|item| &item.tags).filter(|tag| !is_no_name(tag));
+            tags.for_each(|tag| _ = add(tag));
+        }
+        if let Some(repositories) = read(&edited.repositories, &documents.repositories)? {
+            docker::repositories(&repositories)?.iter().for_each(|tagged| _ = add(&tagged.name()));
+        }
+        Ok(names)
+    }
+}
+
+/// The text of a descriptor under another name, the rest byte for byte.
+///
+/// containerd's annotation gets the canonical name and is added where it was
+/// missing. `ref.name` gets the tag where it held a tag and the full name where
+/// it held one that the layout's grammar allows; it is only added to a
+/// descriptor that had neither.
+fn named_descriptor(document: &Document, node: &Node, name: &Reference) -> Result<String> {
+    let bytes = &document.bytes[node.span.clone()];
+    let root = json::parse(bytes, &crate::limits::Limits::default())?;
+    let full = name.to_string();
+    let annotations = root.field_or_null("annotations")?;
+    let fields = annotations.and_then(Node::object).unwrap_or_default();
+    let value = |key: &str| fields.iter().find(|(k, _)| &**k == key).map(|(_, node)| node);
+    let text = |node: &Node| match &node.value {
+        json::Value::String(text) => Some(text.clone()),
+        _ => None,
+    };
+    let old_ref = value(annotation::REF_NAME);
+    let held_full = old_ref.and_then(text).is_some_and(|text| is_full(&text));
+    let ref_name = if held_full && is_valid_ref_name(&full) { &*full } else { ref_name_object(&full) };
+
+    let mut edits = Edits::default();
+    let mut added = Vec::new();
+    match value(annotation::IMAGE_NAME) {
+        Some(old) => edits.replace(old, string(&full)),
+        None => added.push((annotation::IMAGE_NAME, string(&full))),
+    }
+    match old_ref {
+        Some(old) => edits.replace(old, string(ref_name)),
+        None if value(annotation::IMAGE_NAME).is_none() => added.push((annotation::REF_NAME, string(ref_name))),
+        None => {}
+    }
+    let object = || {
+        let fields: Vec<String> = added.iter().map(|(key, value)| format!("{}:{value}", string(key))).collect();
+        format!("{{{}}}", fields.join(","))
+    };
+    match annotations {
+        Some(node) if node.object().is_some() => edits.append_fields(node, &added),
+        Some(null) => edits.replace(null, object()),
+        None => edits.append_fields(&root, &[("annotations", object())]),
+    }
+    let text = edits.apply(bytes);
+    String::from_utf8(text).map_err(|_| Error::new(Code::Bug, "an edit of UTF-8 that is none"))
+}
+
+/// Entries of `repositories` in order of first appearance.
+#[derive(Default)]
+struct Repositories {
+    list: Vec<(String, Vec<(String, String)>)>,
+    position: HashMap<String, usize>,
+    seen: HashSet<String>,
+}
+
+impl Repositories {
+    fn add(&mut self, repository: &str, tag: &str, id: &str) {
+        if !self.seen.insert(Name::new(&format!("{repository}:{tag}")).key()) {
+            return;
+        }
+        let at = *self.position.entry(repository.to_owned()).or_insert_with(|| {
+            self.list.push((repository.to_owned(), Vec::new()));
+            self.list.len() - 1
+        });
+        self.list[at].1.push((tag.to_owned(), id.to_owned()));
+    }
+
+    /// A name with a digest has no place in `repositories`.
+    fn add_reference(&mut self, name: &Reference, id: &str) {
+        if let (Some(tag), None) = (name.tag(), name.digest()) {
+            self.add(name.repository(), tag, id);
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.list.iter().flat_map(|(repository, tags)| tags.iter().map(move |(tag, _)| (&**repository, &**tag)))
+    }
+
+    fn json(&self) -> String {
+        let tags = |tags: &[(String, String)]| -> String {
+            let tags: Vec<String> = tags.iter().map(|(tag, id)| format!("{}:{}", string(tag), string(id))).collect();
+            tags.join(",")
+        };
+        let list = self.list.iter().map(|(repository, all)| format!("{}:{{{}}}", string(repository), tags(all)));
+        format!("{{{}}}", list.collect::<Vec<_>>().join(","))
+    }
+}

@@ -1,0 +1,118 @@
+//! The plan: what the output is made of, in order, before anything is written.
+
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::source::Span;
+
+/// One piece of an output.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Piece {
+    /// These bytes of an input.
+    Span(Span),
+    /// These new bytes.
+    Bytes(Vec<u8>),
+}
+
+impl Piece {
+    /// Length in bytes.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        match self {
+            Piece::Span(span) => span.len,
+            Piece::Bytes(bytes) => bytes.len() as u64,
+        }
+    }
+
+    /// Whether the piece holds no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The pieces of an output, in order. Its length in bytes is exact.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    pieces: Vec<Piece>,
+    len: u64,
+}
+
+impl Plan {
+    /// The pieces, in order.
+    #[must_use]
+    pub fn pieces(&self) -> &[Piece] {
+        &self.pieces
+    }
+
+    /// Bytes of the output before it is compressed.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether the output would be empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Visits the bytes of the output in order, in chunks of at most 1 MiB.
+    ///
+    /// # Errors
+    ///
+    /// The visitor's, and those of [`Span::visit_chunks`].
+    pub fn visit(&self, visit: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        for piece in &self.pieces {
+            match piece {
+                Piece::Span(span) => span.visit_chunks(visit)?,
+                Piece::Bytes(bytes) => bytes.chunks(1 << 20).try_for_each(&mut *visit)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Collects pieces; neighbours that touch become one.
+#[derive(Debug, Default)]
+pub(crate) struct PlanBuilder {
+    plan: Plan,
+}
+
+impl PlanBuilder {
+    pub(crate) fn span(&mut self, span: Span) {
+        if span.len == 0 {
+            return;
+        }
+        self.plan.len += span.len;
+        if let Some(Piece::Span(last)) = self.plan.pieces.last_mut() {
+            let same = Arc::ptr_eq(&last.source, &span.source);
+            if same && last.offset + last.len == span.offset {
+                last.len += span.len;
+                return;
+            }
+        }
+        self.plan.pieces.push(Piece::Span(span));
+    }
+
+    pub(crate) fn bytes(&mut self, bytes: Vec<u8>) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.plan.len += bytes.len() as u64;
+        if let Some(Piece::Bytes(last)) = self.plan.pieces.last_mut() {
+            last.extend_from_slice(&bytes);
+            return;
+        }
+        self.plan.pieces.push(Piece::Bytes(bytes));
+    }
+
+    pub(crate) fn zeros(&mut self, count: usize) {
+        self.bytes(vec![0; count]);
+    }
+
+    pub(crate) fn build(self) -> Plan {
+        self.plan
+    }
+}

@@ -1,0 +1,122 @@
+//! What an archive states about each of its files.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::archive::docker::digest_in_name;
+use crate::archive::{Archive, Descriptor, Entry, ManifestKind};
+use crate::digest::Digest;
+use crate::media_type::MediaType;
+use crate::verify::{ByName, is_layer};
+
+/// A file and everything stated about it.
+#[derive(Debug)]
+pub(super) struct Check {
+    pub(super) entry: Entry,
+    /// Digests of its bytes, from its path and from descriptors.
+    pub(super) digests: Vec<Digest>,
+    /// A digest in its name that tools give to either the bytes or the
+    /// decompressed bytes: podman's `<diff ID>.tar`, crane's `<digest>.tar.gz`.
+    pub(super) either: Option<Digest>,
+    /// Digests of its decompressed bytes.
+    pub(super) diff_ids: Vec<Digest>,
+    /// Sizes descriptors give.
+    pub(super) sizes: Vec<u64>,
+    /// Media types of the descriptors that call it a layer.
+    pub(super) layer_types: Vec<MediaType>,
+}
+
+/// Every file of an archive, sorted by what can be said of it.
+#[derive(Debug, Default)]
+pub(super) struct Claims {
+    /// Files with something to check, biggest first.
+    pub(super) checked: Vec<Check>,
+    /// Names of files nothing is stated about.
+    pub(super) unverifiable: Vec<Box<str>>,
+    /// Names of blobs no descriptor leads to.
+    pub(super) unreferenced: Vec<Box<str>>,
+}
+
+/// Collects what paths, descriptors and configurations state.
+pub(super) fn collect(archive: &Archive) -> Claims {
+    let mut checks: ByName<Check> = HashMap::new();
+    let mut names = Vec::new();
+    for entry in archive.store.entries() {
+        // An equal second copy is covered by the first, a different one is fatal.
+        if checks.contains_key(&entry.name) {
+            continue;
+        }
+        names.push(entry.name.clone());
+        let digests = Digest::from_blob_path(&entry.name).into_iter().collect();
+        let check = Check {
+            digests,
+            either: None,
+            diff_ids: Vec::new(),
+            sizes: Vec::new(),
+            layer_types: Vec::new(),
+            entry: entry.clone(),
+        };
+        checks.insert(entry.name, check);
+    }
+    let mut referenced: HashSet<Box<str>> = HashSet::new();
+    let mut state = |descriptor: &Descriptor| {
+        let entry = archive.graph.get(&descriptor.digest).and_then(|node| node.entry.as_ref());
+        let Some(check) = entry.and_then(|entry| checks.get_mut(&entry.name)) else { return };
+        referenced.insert(check.entry.name.clone());
+        add(&mut check.digests, descriptor.digest);
+        add(&mut check.sizes, descriptor.size);
+        if is_layer(&descriptor.media_type) {
+            add(&mut check.layer_types, descriptor.media_type.clone());
+        }
+    };
+    archive.documents.tops.iter().for_each(&mut state);
+    archive.graph.descriptors().for_each(&mut state);
+
+    for item in &archive.documents.items {
+        let paths = item.layers.iter().map(|path| (path, true)).chain([(&item.config, false)]);
+        for (path, is_layer) in paths {
+            let Ok(Some(entry)) = archive.store.find(path) else { continue };
+            let Some(check) = checks.get_mut(&entry.name) else { continue };
+            referenced.insert(entry.name.clone());
+            match digest_in_name(&entry.name) {
+                Some(stated) if is_layer => check.either = Some(stated),
+                Some(stated) => add(&mut check.digests, stated),
+                None => {}
+            }
+        }
+    }
+    for manifest in archive.images().iter().flat_map(|image| image.manifests()) {
+        if manifest.kind() != ManifestKind::Image {
+            continue;
+        }
+        for layer in manifest.layers() {
+            let check = layer.entry().and_then(|entry| checks.get_mut(&entry.name));
+            if let (Some(check), Some(diff_id)) = (check, layer.diff_id()) {
+                add(&mut check.diff_ids, diff_id);
+            }
+        }
+    }
+    sort(names, checks, &referenced)
+}
+
+fn sort(names: Vec<Box<str>>, mut checks: ByName<Check>, referenced: &HashSet<Box<str>>) -> Claims {
+    let mut claims = Claims::default();
+    for name in names {
+        let Some(check) = checks.remove(&name) else { continue };
+        if Digest::from_blob_path(&name).is_some() && !referenced.contains(&name) {
+            claims.unreferenced.push(name.clone());
+        }
+        if check.digests.is_empty() && check.diff_ids.is_empty() && check.either.is_none() {
+            claims.unverifiable.push(name);
+        } else {
+            claims.checked.push(check);
+        }
+    }
+    claims.checked.sort_by_key(|check| std::cmp::Reverse(check.entry.span.len));
+    claims
+}
+
+fn add<T: PartialEq>(list: &mut Vec<T>, value: T) {
+    if !list.contains(&value) {
+        list.push(value);
+    }
+}

@@ -1,0 +1,297 @@
+//! Verification: everything an archive states about its bytes, checked.
+//!
+//! Every file is read once. It is hashed against the digests its path and its
+//! descriptors give, and in the same pass decompressed and hashed against the
+//! diff IDs of the images that use it as a layer. Files are taken biggest
+//! first, by as many threads as asked for.
+
+mod blob;
+mod claims;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use crate::archive::{Archive, Image, ImageManifest, ManifestKind, Target};
+use crate::diagnostics::{Diagnostics, Severity};
+use crate::error::{Code, Error, Place};
+use crate::media_type::MediaClass;
+use crate::parallel;
+use crate::progress::Progress;
+
+/// What to verify, and how.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct VerifyOptions {
+    /// Whether a platform that an index promises and the archive does not hold
+    /// is an error instead of a note.
+    pub all_platforms: bool,
+    /// Threads; as many as the machine has when `None`.
+    pub jobs: Option<usize>,
+}
+
+/// What verification found.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Report {
+    /// One entry for each image, in the archive's order.
+    pub images: Vec<ImageReport>,
+    /// The findings of opening, then those of verifying in file order.
+    pub findings: Diagnostics,
+    /// Files that no digest covers, by name: nothing can say whether they are
+    /// intact.
+    pub unverifiable: Vec<Box<str>>,
+    /// Files hashed.
+    pub files: usize,
+    /// Bytes hashed, as they are in the archive.
+    pub bytes: u64,
+}
+
+impl Report {
+    /// Whether the archive is what it says: no error among the findings.
+    #[must_use]
+    pub fn is_ok(&self) -> bool {
+        self.findings.worst() < Some(Severity::Error)
+    }
+}
+
+/// The state of one image.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ImageReport {
+    /// Its first name, or its digest.
+    pub label: String,
+    /// What can be done with it.
+    pub status: Status,
+    /// Blobs that are there and intact.
+    pub present: usize,
+    /// Blobs that platforms in the archive need.
+    pub needed: usize,
+    /// Platforms the index promises and the archive does not hold.
+    pub absent: Vec<String>,
+}
+
+/// The state of an image as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Status {
+    /// Every blob of every platform is there.
+    Complete,
+    /// Some platforms are complete, others are absent.
+    Sparse,
+    /// Blobs are missing.
+    Incomplete,
+    /// Some blob is not what its digest says.
+    Corrupt,
+}
+
+impl Status {
+    /// The lower-case word, as `ctr images check` uses it where it has one.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Complete | Status::Sparse => "complete",
+            Status::Incomplete => "incomplete",
+            Status::Corrupt => "corrupt",
+        }
+    }
+}
+
+impl Archive {
+    /// Checks everything the archive states.
+    ///
+    /// Nothing here fails: what is wrong is in the report.
+    #[must_use]
+    pub fn verify(&self, options: &VerifyOptions, progress: &dyn Progress) -> Report {
+        let mut findings = self.findings().clone();
+        let known: HashSet<Box<str>> = findings
+            .iter()
+            .filter(|finding| finding.error.code() == Code::DigestMismatch)
+            .filter_map(|finding| finding.error.place().member.as_deref().map(Into::into))
+            .collect();
+        let claims = claims::collect(self);
+        progress.begin(claims.checked.iter().map(|check| check.entry.span.len).sum());
+        let results = parallel::map(&claims.checked, options.jobs, |check| {
+            blob::check(check, self.limits(), progress)
+        });
+        let mut damaged: HashSet<Box<str>> = known.clone();
+        let mut found: Vec<(Severity, Error)> = Vec::new();
+        let (mut files, mut bytes) = (0, 0);
+        for (check, result) in claims.checked.iter().zip(results) {
+            files += 1;
+            bytes += check.entry.span.len;
+            for (severity, error) in result {
+                if severity >= Severity::Error {
+                    damaged.insert(check.entry.name.clone());
+                }
+                // Opening has named this one already.
+                if error.code() != Code::DigestMismatch || !known.contains(&check.entry.name) {
+                    found.push((severity, error.at(check.entry.place.clone())));
+                }
+            }
+        }
+        found.sort_by_key(|(_, error)| (error.place().index, error.place().offset));
+        found.into_iter().for_each(|(severity, error)| findings.push(severity, error));
+        let images = self.images().iter().map(|image| {
+            check_image(self, image, options, &damaged, &mut findings)
+        });
+        let images = images.collect();
+        note_members(&claims, &mut findings);
+        let unverifiable = claims.unverifiable;
+        Report { images, findings, unverifiable, files, bytes }
+    }
+}
+
+fn note_members(claims: &claims::Claims, findings: &mut Diagnostics) {
+    let list = |names: &[Box<str>]| -> String {
+        let shown: Vec<&str> = names.iter().take(3).map(|name| &**name).collect();
+        let more = if names.len() > 3 { ", …" } else { "" };
+        format!("{}{more}", shown.join(", "))
+    };
+    if !claims.unreferenced.is_empty() {
+        let names = &claims.unreferenced;
+        let message = format!("{} that nothing refers to: {}", count(names.len(), "blob"), list(names));
+        findings.note(Error::new(Code::Unreferenced, message));
+    }
+    if !claims.unverifiable.is_empty() {
+        let names = &claims.unverifiable;
+        let message = format!("{} that no digest covers: {}", count(names.len(), "file"), list(names));
+        findings.note(Error::new(Code::Unverifiable, message));
+    }
+}
+
+fn count(n: usize, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}
+
+/// Counts the blobs of an image and finds what is missing.
+fn check_image(
+    archive: &Archive,
+    image: &Image,
+    options: &VerifyOptions,
+    damaged: &HashSet<Box<str>>,
+    findings: &mut Diagnostics,
+) -> ImageReport {
+    let label = image.label();
+    // By digest or path: whether the blob is there and intact.
+    let mut blobs: BTreeMap<String, bool> = BTreeMap::new();
+    let mut absent = Vec::new();
+    let mut missing = false;
+    if let Target::Manifest(top) = image.target() {
+        let entry = archive.blob(&top.digest);
+        let is_missing = entry.is_none();
+        blobs.insert(top.digest.to_string(), entry.is_some_and(|entry| !damaged.contains(&entry.name)));
+        if is_missing {
+            missing = true;
+            let message = format!("{label}: {} is not in the archive", top.digest);
+            findings.error(Error::new(Code::BlobMissing, message));
+        }
+    }
+    let is_single = image.manifests().len() == 1;
+    for manifest in image.manifests() {
+        check_shape(&label, manifest, findings);
+        if is_absent(manifest) && !is_single {
+            if manifest.kind() == ManifestKind::Image {
+                absent.push(platform_of(manifest));
+            }
+            continue;
+        }
+        for (name, entry) in needed(manifest) {
+            if entry.is_none() && !missing_is_known(image, &name) {
+                missing = true;
+                let message = format!("{label}: {name} is not in the archive");
+                findings.error(Error::new(Code::BlobMissing, message).at(place_of(manifest)));
+            }
+            let intact = entry.is_some_and(|entry| !damaged.contains(&entry.name));
+            blobs.insert(name, intact);
+        }
+    }
+    let platforms = image.platforms().count();
+    if !absent.is_empty() {
+        let names = absent.join(", ");
+        if options.all_platforms || absent.len() == platforms {
+            missing = true;
+            let message = format!("{label}: absent platforms: {names}");
+            findings.error(Error::new(Code::PlatformMissing, message));
+        } else {
+            let message = format!("{label}: promises platforms the archive does not hold: {names}");
+            findings.note(Error::new(Code::Sparse, message));
+        }
+    }
+    let corrupt = archive.files_of(image).iter().any(|entry| damaged.contains(&entry.name));
+    let present = blobs.values().filter(|intact| **intact).count();
+    let status = match () {
+        () if corrupt => Status::Corrupt,
+        () if missing || present < blobs.len() => Status::Incomplete,
+        () if !absent.is_empty() => Status::Sparse,
+        () => Status::Complete,
+    };
+    ImageReport { label, status, present, needed: blobs.len(), absent }
+}
+
+/// An index is allowed to promise more than there is (`docker save` and `ctr
+/// images export` write such), as long as what there is is whole. A manifest
+/// that came without its configuration is promise, too.
+fn is_absent(manifest: &ImageManifest) -> bool {
+    manifest.descriptor().is_some() && (!manifest.is_present() || manifest.config_entry().is_none())
+}
+
+/// Top-level manifests were reported with the image, and items of
+/// `manifest.json` when they were read.
+fn missing_is_known(image: &Image, name: &str) -> bool {
+    let is_top = image.digest().is_some_and(|digest| digest.to_string() == name);
+    is_top || !matches!(image.target(), Target::Manifest(_))
+}
+
+/// What a manifest needs: each blob's name and its file.
+fn needed(manifest: &ImageManifest) -> Vec<(String, Option<&crate::archive::Entry>)> {
+    let mut all = Vec::new();
+    if let Some(descriptor) = manifest.descriptor() {
+        all.push((descriptor.digest.to_string(), manifest.manifest_entry()));
+    }
+    match (manifest.config_digest(), manifest.config_entry()) {
+        (Some(digest), entry) => all.push((digest.to_string(), entry)),
+        (None, Some(entry)) => all.push((entry.name.to_string(), Some(entry))),
+        (None, None) => {}
+    }
+    for layer in manifest.layers() {
+        if layer.entry().is_none() && layer.is_foreign() {
+            continue;
+        }
+        let name = layer.descriptor().map_or_else(|| layer.path().to_owned(), |d| d.digest.to_string());
+        all.push((name, layer.entry()));
+    }
+    all
+}
+
+/// Findings about a manifest that its own documents show.
+fn check_shape(label: &str, manifest: &ImageManifest, findings: &mut Diagnostics) {
+    let (ManifestKind::Image, Some(config)) = (manifest.kind(), manifest.config()) else { return };
+    let place = place_of(manifest);
+    let layers = manifest.layers().len();
+    if !config.has_rootfs {
+        let message = format!("{label}: the configuration has no rootfs of type \"layers\"; docker refuses it");
+        findings.error(Error::new(Code::ImageRootfs, message).at(place));
+    } else if layers != config.diff_ids.len() && manifest.descriptor().is_some() {
+        let error = Error::new(Code::ImageLayerCount, format!("{label}: layers of the manifest"));
+        let expected = format!("{} as in its diff IDs", config.diff_ids.len());
+        findings.error(error.expected_found(expected, layers).at(place));
+    } else if layers == 0 {
+        let message = format!("{label}: an image without layers");
+        findings.note(Error::new(Code::NoLayers, message).at(place));
+    }
+}
+
+fn place_of(manifest: &ImageManifest) -> Place {
+    let entry = manifest.manifest_entry().or(manifest.config_entry());
+    entry.map(|entry| entry.place.clone()).unwrap_or_default()
+}
+
+fn platform_of(manifest: &ImageManifest) -> String {
+    manifest.platform().map_or_else(|| "unknown".into(), |platform| platform.to_string())
+}
+
+/// Whether a descriptor's type is that of a layer.
+fn is_layer(media_type: &crate::media_type::MediaType) -> bool {
+    media_type.class() == MediaClass::Layer
+}
+
+type ByName<T> = HashMap<Box<str>, T>;

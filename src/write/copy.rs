@@ -1,0 +1,103 @@
+//! The copy engine: spans to a file, by the kernel where it can.
+
+use std::fs::File;
+use std::io::{self, Write};
+
+use crate::error::{Code, Error, Result};
+use crate::plan::{Piece, Plan};
+use crate::progress::{Progress, advance};
+use crate::source::Span;
+
+/// How bytes got into an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Method {
+    /// `copy_file_range`: the kernel copied, or shared, the bytes.
+    Kernel,
+    /// Read and written.
+    Copy,
+    /// Read, compressed and written.
+    Compressed,
+}
+
+impl Method {
+    /// What the summary of a run says.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Method::Kernel => "kernel copy",
+            Method::Copy => "copy",
+            Method::Compressed => "compressed",
+        }
+    }
+}
+
+/// Bytes the kernel copies between two looks at whether to stop.
+const KERNEL_STEP: u64 = 32 << 20;
+
+/// Writes every piece of a plan at the file's position.
+pub(super) fn pieces(plan: &Plan, output: &File, progress: &dyn Progress) -> Result<Method> {
+    let mut method = Method::Kernel;
+    for piece in plan.pieces() {
+        match piece {
+            Piece::Bytes(bytes) => {
+                let mut output = output;
+                output.write_all(bytes).map_err(write_failed)?;
+                advance(progress, bytes.len() as u64)?;
+            }
+            Piece::Span(span) => {
+                let done = match (method, span.source.as_file()) {
+                    (Method::Kernel, Some(input)) => kernel(span, input, output, progress)?,
+                    _ => 0,
+                };
+                if done < span.len {
+                    // Once refused is refused for all: the file systems do not change.
+                    method = Method::Copy;
+                    read_write(span, done, output, progress)?;
+                }
+            }
+        }
+    }
+    Ok(method)
+}
+
+/// Copies by `copy_file_range`; returns how many bytes it took.
+fn kernel(span: &Span, input: &File, output: &File, progress: &dyn Progress) -> Result<u64> {
+    let mut from = span.offset;
+    let end = span.offset + span.len;
+    while from < end {
+        let step = usize::try_from((end - from).min(KERNEL_STEP)).unwrap_or(usize::MAX);
+        match rustix::fs::copy_file_range(input, Some(&mut from), output, None, step) {
+            // Nothing more although the span goes on: the input became shorter,
+            // or the file system pretends; reading tells which.
+            Ok(0) => break,
+            Ok(took) => advance(progress, took as u64)?,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(
+                rustix::io::Errno::XDEV
+                | rustix::io::Errno::INVAL
+                | rustix::io::Errno::NOSYS
+                | rustix::io::Errno::OPNOTSUPP
+                | rustix::io::Errno::PERM,
+            ) => break,
+            Err(error) => return Err(write_failed(error.into())),
+        }
+    }
+    Ok(from - span.offset)
+}
+
+fn read_write(span: &Span, done: u64, mut output: &File, progress: &dyn Progress) -> Result<()> {
+    let rest = Span { offset: span.offset + done, len: span.len - done, ..span.clone() };
+    rest.visit_chunks(&mut |bytes| {
+        output.write_all(bytes).map_err(write_failed)?;
+        advance(progress, bytes.len() as u64)
+    })
+}
+
+fn write_failed(error: io::Error) -> Error {
+    let code = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::NoSpace,
+        _ => Code::Io,
+    };
+    Error::new(code, format!("cannot write: {error}")).caused_by(error)
+}
