@@ -333,12 +333,13 @@ fn prefix(text: &str) -> Result<Box<str>> {
     let text = text.strip_suffix('/').unwrap_or(text);
     let host = text.split('/').next().unwrap_or_default();
     let is_host = host == "localhost" || host.contains(['.', ':']);
-    // Any path below the prefix must parse, so one is tried.
-    let tried = Reference::parse(&format!("{text}/x"));
+    // Any path below the prefix must parse, so one is tried; with two components,
+    // because Docker Hub's names of one component gain a `library/`.
+    let tried = Reference::parse(&format!("{text}/x/y"));
     match tried {
-        Ok(tried) if is_host && tried.repository() == format!("{text}/x") => Ok(text.into()),
-        _ => Err(Error::new(Code::Rule, format!("\"{text}\" is no prefix of image names: it starts with a registry host"))
-            .hint("write Docker Hub in full: docker.io/library, docker.io/ORG")),
+        Ok(tried) if is_host && tried.repository() == format!("{text}/x/y") => Ok(text.into()),
+        _ => Err(Error::new(Code::Rule, format!("\"{text}\" cannot start an image name: a prefix begins with a registry host"))
+            .hint("Docker Hub is written in full: docker.io, docker.io/library, docker.io/ORG")),
     }
 }
 
@@ -374,6 +375,8 @@ mod tests {
             ("docker.io/kube=r.io/k", "kubeguide/x:1", None),
             ("docker.io/library/=r.io/", "nginx:1", Some("r.io/nginx:1")),
             ("docker.io/library/nginx=r.io/n", "nginx:1", Some("r.io/n:1")),
+            ("docker.io=r.io/hub", "nginx:1", Some("r.io/hub/library/nginx:1")),
+            ("localhost:5000=r.io", "localhost:5000/a:1", Some("r.io/a:1")),
         ];
         for (rule, name, want) in rows {
             assert_eq!(one(Rule::prefix(rule), name).as_deref(), want, "{rule} on {name}");
