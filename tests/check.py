@@ -12,13 +12,15 @@ tar, plain or in gzip, xz, bzip2 or zstd (told by magic), or a directory with th
      "platforms":[{"complete":true, "config":"sha256:..."|null, "platform":"linux/amd64"}], "type":...}], "problems":[...]}
     {"path":..., "error":...} when it is malformed or no image archive, {"path":..., "skipped":...} when `zstd` is missing
 
-format     at the root: index.json oci, manifest.json docker, both hybrid, only `repositories` docker-v1.
-image      a distinct digest among the top-level descriptors of index.json (without those annotated
-           io.containerd.manifest.subject), with the items of manifest.json whose config is the config of a manifest
-           below it (by its bytes, or by its name where that is blobs/ALG/HEX). An item that joins none is an image alone
-           (digest: the SHA-256 of the config's bytes; type: the docker config's media type). Items with one config are
-           one image. In docker-v1: one image for each id in `repositories`.
-names      RepoTags without <none>:<none>; io.containerd.image.name, or if that is absent or empty
+format     at the root: index.json oci, manifest.json docker, both hybrid; else docker-v1: `repositories`, or a folder with
+           `json` and `layer.tar`.
+image      a distinct digest among the top-level descriptors of index.json, without referrers: those annotated
+           io.containerd.manifest.subject, and those that have neither of the two names below and whose manifest or index
+           has a `subject`. With it the items of manifest.json whose config is the config of a manifest below it (by its
+           bytes, or by its name where that is blobs/ALG/HEX). An item that joins none is an image alone (digest: the
+           SHA-256 of the config's bytes; type: the docker config's media type). Items with one config are one image. In
+           docker-v1: one image for each id in `repositories`, without that file for each folder nothing has as parent.
+names      RepoTags without "", <none> and <none>:<none>; io.containerd.image.name, or if that is absent or empty
            org.opencontainers.image.ref.name when it has one of / : @. `repositories` only in docker-v1. In
            ParseDockerRef's form; what that refuses stays as it is. A RepoTag of an item that joins several images goes to
            those which have that name already, to all of them when none has.
@@ -285,9 +287,7 @@ class Checker:
         if manifest:
             self.read_items(parse(manifest.body, "manifest.json", list))
         if self.format == "docker-v1":
-            if not repositories:
-                raise Malformed("no index.json, manifest.json or repositories at the root")
-            self.read_repositories(parse(repositories.body, "repositories", dict))
+            self.read_v1(parse(repositories.body, "repositories", dict) if repositories else None)
         self.check_members()
 
     def problem(self, line):
@@ -306,7 +306,7 @@ class Checker:
         for descriptor in items(index, "manifests"):
             digest, notes = field(descriptor, "digest"), annotations(descriptor)
             self.top.add(digest)
-            if SUBJECT in notes:
+            if SUBJECT in notes or not (notes.get(IMAGE_NAME) or notes.get(REF_NAME)) and self.has_subject(descriptor):
                 self.walk(descriptor, Image(None, ""))
                 continue
             self.check_size(descriptor)
@@ -317,6 +317,12 @@ class Checker:
             if notes.get(IMAGE_NAME) or re.search("[/:@]", name):
                 images[digest].names.add(canonical(name))
         self.images += images.values()
+
+    def has_subject(self, descriptor):
+        if field(descriptor, "mediaType") not in ("", *INDEX_TYPES, *MANIFEST_TYPES):
+            return False
+        digest = field(descriptor, "digest")
+        return bool(field(self.document(self.archive.blob(digest), digest) or {}, "subject", dict))
 
     def walk(self, top, image):
         """Follows all descriptors below `top` and adds what it finds to `image`."""
@@ -386,14 +392,21 @@ class Checker:
                 platform = "unknown" if document is None else platform_of(document)
                 joined = [alone.setdefault(digest or path, Image(digest, DOCKER_CONFIG, platforms=[[platform, digest, True]]))]
                 joined[0].platforms[0][2] &= complete
-            for name in [canonical(tag) for tag in tags if tag != "<none>:<none>"]:
+            for name in [canonical(tag) for tag in tags if tag not in ("", "<none>", "<none>:<none>")]:
                 for image in [image for image in joined if name in image.names] or joined:
                     image.names.add(name)
         self.images += alone.values()
 
-    def read_repositories(self, repositories):
+    def read_v1(self, repositories):
         images = {}
-        for repository, tags in repositories.items():
+        if repositories is None:
+            named = [name for name in self.archive.named if name]
+            ids = [name[:-5] for name in named if name.endswith("/json") and self.archive.get(name[:-5] + "/layer.tar")]
+            if not ids:
+                raise Malformed("no index.json, manifest.json or repositories at the root")
+            parents = {field(self.document(self.archive.get(f"{id}/json"), id) or {}, "parent") for id in ids}
+            images = {id: Image(None, "") for id in ids if id not in parents}
+        for repository, tags in (repositories or {}).items():
             for tag, top in typed(tags, dict, "repositories").items():
                 images.setdefault(typed(top, str, "repositories"), Image(None, "")).names.add(canonical(f"{repository}:{tag}"))
         for top, image in images.items():

@@ -30,8 +30,8 @@ pub(crate) struct GraphNode {
 
 #[derive(Debug)]
 pub(crate) enum Content {
-    Index(Index),
-    Manifest(Manifest),
+    Index(Box<Index>),
+    Manifest(Box<Manifest>),
     Config(Arc<Config>),
     /// Layers, and everything of a type ocitar has no business reading.
     Opaque,

@@ -14,7 +14,7 @@ use crate::platform::Platform;
 #[non_exhaustive]
 pub enum Target {
     /// A manifest or an index: a top-level descriptor of `index.json`.
-    Manifest(Descriptor),
+    Manifest(Box<Descriptor>),
     /// A configuration, by the digest of its bytes: an item of `manifest.json`
     /// alone. This is docker's image ID.
     Config(Digest),

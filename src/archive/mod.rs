@@ -27,7 +27,7 @@ use crate::diagnostics::{Diagnostics, Severity};
 use crate::digest::Digest;
 use crate::error::{Code, Error, Place, Result};
 use crate::limits::Limits;
-use crate::tarball::Marker;
+use crate::tarball::{Marker, TarIndex};
 pub(crate) use document::Document;
 use graph::{Content, Graph};
 pub use image::{Image, ImageManifest, Layer, ManifestKind, Target};
@@ -302,6 +302,24 @@ impl Archive {
         }
     }
 
+    /// The manifest of a digest, when it is reachable, present and sound.
+    #[must_use]
+    pub fn manifest(&self, digest: &Digest) -> Option<&Manifest> {
+        match &self.graph.get(digest)?.content {
+            Content::Manifest(manifest) => Some(manifest),
+            _ => None,
+        }
+    }
+
+    /// The index of a digest, when it is reachable, present and sound.
+    #[must_use]
+    pub fn index(&self, digest: &Digest) -> Option<&Index> {
+        match &self.graph.get(digest)?.content {
+            Content::Index(index) => Some(index),
+            _ => None,
+        }
+    }
+
     /// The file of a blob, by digest.
     #[must_use]
     pub fn blob(&self, digest: &Digest) -> Option<Entry> {
@@ -372,6 +390,12 @@ impl Archive {
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.store.tar().is_none_or(|tar| tar.source.is_whole())
+    }
+
+    /// The members of the tar; `None` of an OCI layout directory.
+    #[must_use]
+    pub fn tar(&self) -> Option<&TarIndex> {
+        self.store.tar().map(|tar| &tar.index)
     }
 
     /// Whether the archive is the file of this device and inode.

@@ -62,7 +62,7 @@ pub(crate) fn images(
             continue;
         }
         let at = *seen.entry(top.digest).or_insert_with(|| {
-            images.push(Image::new(Target::Manifest(top.clone()), below.of(top)));
+            images.push(Image::new(Target::Manifest(Box::new(top.clone())), below.of(top)));
             images.len() - 1
         });
         images[at].descriptors.push(position);

@@ -136,6 +136,24 @@ impl OpenOptions {
         Ok(Archive::read(label, compression, Store::Tar(tar), self.limits.clone(), findings))
     }
 
+    /// Opens bytes that are in memory already, plain or compressed. Compression
+    /// is told by the first bytes; what it unpacks to is treated as
+    /// [`open_stream`](Self::open_stream) treats it.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_stream`](Self::open_stream).
+    pub fn open_bytes(&self, label: impl Into<String>, bytes: impl Into<Box<[u8]>>) -> Result<Archive> {
+        let (label, bytes) = (label.into(), bytes.into());
+        match Compression::sniff(&bytes) {
+            Compression::None => {
+                let source = Source::memory(label.clone(), bytes);
+                Ok(self.archive(label, Compression::None, source))
+            }
+            _ => self.open_stream(label, &*bytes),
+        }
+    }
+
     /// An archive over a source that can be read anywhere.
     pub(crate) fn archive(&self, label: String, compression: Compression, source: Source) -> Archive {
         let mut findings = Diagnostics::default();

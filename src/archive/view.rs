@@ -113,9 +113,9 @@ pub struct Manifest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ManifestDocument {
     /// An index of manifests.
-    Index(Index),
+    Index(Box<Index>),
     /// One manifest.
-    Manifest(Manifest),
+    Manifest(Box<Manifest>),
 }
 
 impl ManifestDocument {
@@ -140,19 +140,16 @@ impl ManifestDocument {
         let artifact_type = node.str_field("artifactType")?.map(Into::into);
         let list = |key: &str| node.array_field(key)?.iter().map(Descriptor::read).collect::<Result<Vec<_>>>();
         if index {
-            return Ok(ManifestDocument::Index(Index { manifests: list("manifests")?, subject, artifact_type }));
+            let index = Index { manifests: list("manifests")?, subject, artifact_type };
+            return Ok(ManifestDocument::Index(Box::new(index)));
         }
         let config = node.field("config")?.ok_or_else(|| shape("a manifest without \"config\""))?;
         let layers = list("layers")?;
         if layers.len() > limits.layers as usize {
             return Err(Error::new(Code::LimitLayers, format!("more than {} layers", limits.layers)));
         }
-        Ok(ManifestDocument::Manifest(Manifest {
-            config: Descriptor::read(config)?,
-            layers,
-            subject,
-            artifact_type,
-        }))
+        let config = Descriptor::read(config)?;
+        Ok(ManifestDocument::Manifest(Box::new(Manifest { config, layers, subject, artifact_type })))
     }
 }
 

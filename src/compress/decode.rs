@@ -126,7 +126,8 @@ mod tests {
         };
         let gz = Compression::Gzip;
         let zs = Compression::Zstd;
-        let rows: Vec<(Compression, Vec<u8>, Result<&[u8], Code>)> = vec![
+        type Row = (Compression, Vec<u8>, Result<&'static [u8], Code>);
+        let rows: Vec<Row> = vec![
             (gz, gzip(b"a"), Ok(b"a")),
             (gz, [gzip(b"a"), gzip(b"b")].concat(), Ok(b"ab")),
             (gz, [gzip(b""), gzip(b"b")].concat(), Ok(b"b")),

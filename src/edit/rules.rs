@@ -156,7 +156,7 @@ impl std::fmt::Display for Rule {
 #[derive(Clone, Debug, Default)]
 pub struct RenameRules {
     rules: Vec<Rule>,
-    add: bool,
+    keep_old: bool,
     drop_unmatched: bool,
     allow_unmatched: bool,
 }
@@ -199,8 +199,8 @@ impl RenameRules {
 
     /// Keeps the old name beside the new one.
     #[must_use]
-    pub fn add(mut self, yes: bool) -> Self {
-        self.add = yes;
+    pub fn keep_old(mut self, yes: bool) -> Self {
+        self.keep_old = yes;
         self
     }
 
@@ -234,7 +234,7 @@ impl RenameRules {
     }
 
     pub(crate) fn keeps_old(&self) -> bool {
-        self.add
+        self.keep_old
     }
 
     pub(crate) fn drops_unmatched(&self) -> bool {

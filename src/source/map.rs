@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io;
 
-use memmap2::{Advice, Mmap};
+use memmap2::Mmap;
 
 /// A file mapped read-only.
 ///
@@ -13,9 +13,8 @@ use memmap2::{Advice, Mmap};
 /// While the map lives nobody may change or shorten the file. A byte that
 /// changes under the map can make two readings of it differ; a page that is cut
 /// off ends the process with `SIGBUS`. Only [`Source`](super::Source) holds a
-/// map, it hands out copies or visits short-lived slices, and everything that
-/// is hashed or copied in bulk is compared with its digest or its length there.
-/// Who cannot promise this opens with
+/// map, it hands out nothing but copies, and only of small pieces: what is
+/// hashed or copied in bulk does not come from here. Who cannot promise this opens with
 /// [`MapChoice::Never`](super::MapChoice::Never).
 #[derive(Debug)]
 pub(super) struct Map(Mmap);
@@ -32,14 +31,5 @@ impl Map {
 
     pub(super) fn bytes(&self) -> &[u8] {
         &self.0
-    }
-
-    /// Asks the kernel to bring a range in at once, instead of by a fault a
-    /// page. Best effort: an old kernel faults the pages in as they are read.
-    pub(super) fn populate(&self, offset: usize, len: usize) {
-        #[cfg(target_os = "linux")]
-        let _ = self.0.advise_range(Advice::PopulateRead, offset, len);
-        #[cfg(not(target_os = "linux"))]
-        let _ = self.0.advise_range(Advice::WillNeed, offset, len);
     }
 }

@@ -36,10 +36,9 @@ pub fn run(verb: &Inspect, common: &Common, printer: &Printer) -> Result<u8> {
         (Some(spec), Some(platform)) => spec.matches(&platform),
         (Some(_), None) => false,
     };
-    if let Some(spec) = &platform {
-        if !images.iter().any(|image| image.platforms().any(|manifest| wanted(&manifest))) {
-            return Err(fail(no_platform(spec, &images)));
-        }
+    let is_wanted = |image: &&Image| image.platforms().any(|manifest| wanted(&manifest));
+    if let Some(spec) = platform.as_ref().filter(|_| !images.iter().any(is_wanted)) {
+        return Err(fail(no_platform(spec, &images)));
     }
     if printer.json {
         let images: Vec<Value> = images.iter().map(|image| image_json(&archive, image, &wanted)).collect();

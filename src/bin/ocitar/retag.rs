@@ -85,7 +85,7 @@ fn rules(verb: &Retag, order: Option<&ArgMatches>) -> Result<RenameRules> {
     given.sort_by_key(|(place, _)| *place);
 
     let mut rules = RenameRules::new()
-        .add(verb.add)
+        .keep_old(verb.add)
         .drop_unmatched(verb.drop_unmatched)
         .allow_unmatched(verb.allow_unmatched);
     if given.is_empty() {

@@ -1,0 +1,184 @@
+//! What the targets share: opening with small limits, and mutators that keep
+//! a tar a tar. Plain mutation ends at the header checksum, and at the digests
+//! of the blobs.
+
+use libfuzzer_sys::fuzzer_mutate;
+use ocitar::archive::{Access, Archive, OpenOptions};
+use ocitar::error::Result;
+use ocitar::limits::Limits;
+use sha2::{Digest, Sha256};
+
+const BLOCK: usize = 512;
+
+/// Opening options for inputs of 64 KiB: a compressed one may not unpack to
+/// gigabytes.
+pub fn options(access: Access) -> OpenOptions {
+    let mut limits = Limits::default();
+    limits.unpacked = 4 << 20;
+    limits.zstd_window_log = 22;
+    OpenOptions::new().access(access).limits(limits)
+}
+
+/// Opens bytes, plain or compressed.
+pub fn open(bytes: &[u8]) -> Result<Archive> {
+    options(Access::Whole).open_bytes("fuzz", bytes)
+}
+
+/// Mutates a tar: its bytes, one member's body with the size put right, or the
+/// order of its members. Checksums are right afterwards; digests as well, now
+/// and then, when `blobs` says so.
+pub fn mutate_tar(data: &mut [u8], size: usize, max_size: usize, seed: u32, blobs: bool) -> usize {
+    let mut random = Random(u64::from(seed) | 1 << 40);
+    let members = members(&data[..size]);
+    let new = match random.below(8) {
+        _ if members.is_empty() => fuzzer_mutate(data, size, max_size),
+        0 | 1 => fuzzer_mutate(data, size, max_size),
+        2 => move_member(data, size, max_size, &members, &mut random),
+        3 => mutate_header(data, size, &members, &mut random),
+        _ => mutate_body(data, size, max_size, &members, &mut random),
+    };
+    if blobs && random.below(4) > 0 {
+        fix_digests(&mut data[..new]);
+    }
+    fix_checksums(&mut data[..new]);
+    new
+}
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % n.max(1)
+    }
+}
+
+/// Header offset and body length of what could be members, extended headers
+/// included.
+fn members(data: &[u8]) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(block) = data.get(at..at + BLOCK) {
+        if block.iter().all(|b| *b == 0) {
+            break;
+        }
+        let size = octal(&block[124..136]).filter(|size| at + BLOCK + size <= data.len()).unwrap_or(0);
+        found.push((at, size));
+        at += BLOCK + size.next_multiple_of(BLOCK);
+    }
+    found
+}
+
+fn octal(field: &[u8]) -> Option<usize> {
+    let text = std::str::from_utf8(field).ok()?.trim_matches(['\0', ' ']);
+    usize::from_str_radix(text, 8).ok()
+}
+
+fn fix_checksums(data: &mut [u8]) {
+    for (at, _) in members(data) {
+        let block = &mut data[at..at + BLOCK];
+        block[148..156].fill(b' ');
+        let sum: u32 = block.iter().map(|b| u32::from(*b)).sum();
+        block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    }
+}
+
+/// Copies, moves or removes one member.
+fn move_member(data: &mut [u8], size: usize, max_size: usize, members: &[(usize, usize)], random: &mut Random) -> usize {
+    let (at, len) = members[random.below(members.len())];
+    let (to, _) = members[random.below(members.len())];
+    let end = (at + BLOCK + len.next_multiple_of(BLOCK)).min(size);
+    let mut all = data[..size].to_vec();
+    let member = all[at..end].to_vec();
+    match random.below(3) {
+        0 => drop(all.drain(at..end)),
+        1 => drop(all.splice(to..to, member)),
+        _ => {
+            all.drain(at..end);
+            let to = to.min(all.len()) / BLOCK * BLOCK;
+            all.splice(to..to, member);
+        }
+    }
+    put(data, &all, max_size)
+}
+
+/// Mutates the bytes of one header, or gives it another type.
+fn mutate_header(data: &mut [u8], size: usize, members: &[(usize, usize)], random: &mut Random) -> usize {
+    let (at, _) = members[random.below(members.len())];
+    let block = &mut data[at..at + BLOCK];
+    match random.below(3) {
+        0 => block[156] = b"0125xgLKS\x007346"[random.below(14)],
+        1 => drop(fuzzer_mutate(&mut block[..100], 100, 100)),
+        _ => drop(fuzzer_mutate(block, BLOCK, BLOCK)),
+    }
+    size
+}
+
+/// Mutates one member's body and states its new size.
+fn mutate_body(data: &mut [u8], size: usize, max_size: usize, members: &[(usize, usize)], random: &mut Random) -> usize {
+    // Control files are last and layers are dull: take the latest of two.
+    let pick = random.below(members.len()).max(random.below(members.len()));
+    let (at, len) = members[pick];
+    let body = at + BLOCK;
+    let room = max_size.saturating_sub(size);
+    let mut new = data[body..body + len].to_vec();
+    new.resize(len + room.min(1024), 0);
+    let room = new.len();
+    let len_now = fuzzer_mutate(&mut new, len, room);
+    new.truncate(len_now);
+    let stated = format!("{len_now:011o}\0");
+    new.resize(len_now.next_multiple_of(BLOCK), 0);
+    let mut all = data[..size].to_vec();
+    all[at + 124..at + 136].copy_from_slice(stated.as_bytes());
+    let end = (body + len.next_multiple_of(BLOCK)).min(size);
+    all.splice(body..end, new);
+    put(data, &all, max_size)
+}
+
+fn put(data: &mut [u8], all: &[u8], max_size: usize) -> usize {
+    let len = all.len().min(max_size).min(data.len());
+    data[..len].copy_from_slice(&all[..len]);
+    len
+}
+
+/// Gives every blob the name its bytes have, and every mention of the old name
+/// the new one. A few rounds: a manifest's digest changes with its config's.
+fn fix_digests(data: &mut [u8]) {
+    for _ in 0..4 {
+        let mut renamed = false;
+        for (at, len) in members(data) {
+            let end = (at + BLOCK + len).min(data.len());
+            let Some(hex) = hex_of(&data[at..at + 100]) else { continue };
+            let sum = Sha256::digest(&data[at + BLOCK..end]);
+            let new: String = sum.iter().map(|b| format!("{b:02x}")).collect();
+            let old = data[at + hex..at + hex + 64].to_vec();
+            if old == new.as_bytes() {
+                continue;
+            }
+            renamed = true;
+            let mut from = 0;
+            while let Some(found) = find(&data[from..], &old) {
+                data[from + found..from + found + 64].copy_from_slice(new.as_bytes());
+                from += found + 64;
+            }
+        }
+        if !renamed {
+            return;
+        }
+    }
+}
+
+fn find(data: &[u8], what: &[u8]) -> Option<usize> {
+    data.windows(what.len()).position(|window| window == what)
+}
+
+/// Where the digest stands in a name: `blobs/sha256/<hex>`, `<hex>.json`.
+fn hex_of(name: &[u8]) -> Option<usize> {
+    let start = match () {
+        () if name.starts_with(b"blobs/sha256/") => 13,
+        () if name.starts_with(b"./blobs/sha256/") => 15,
+        () if name[64..].starts_with(b".json\0") => 0,
+        () => return None,
+    };
+    name[start..start + 64].iter().all(u8::is_ascii_hexdigit).then_some(start)
+}
