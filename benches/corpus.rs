@@ -26,7 +26,8 @@ impl Corpus {
     /// Writes a hybrid archive to memory where there is a tmpfs.
     pub fn new(shape: &Shape) -> Corpus {
         let memory = Path::new("/dev/shm");
-        let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        let folder =
+            if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
         let folder = folder.expect("a temporary folder");
         let path = folder.path().join("in.tar");
         let mut out = BufWriter::with_capacity(1 << 20, File::create(&path).expect("a file"));
@@ -59,7 +60,9 @@ fn write(shape: &Shape, out: &mut impl Write) {
                 digest
             })
             .collect();
-        let list = |each: &dyn Fn(&Digest) -> String| layers.iter().map(each).collect::<Vec<_>>().join(",");
+        let list = |each: &dyn Fn(&Digest) -> String| {
+            layers.iter().map(each).collect::<Vec<_>>().join(",")
+        };
         let diff_ids = list(&|digest| format!("\"{digest}\""));
         let config = format!(
             r#"{{"architecture":"amd64","os":"linux","rootfs":{{"type":"layers","diff_ids":[{diff_ids}]}}}}"#
@@ -67,7 +70,9 @@ fn write(shape: &Shape, out: &mut impl Write) {
         let config_digest = blob(out, &config);
         let descriptors = list(&|digest| {
             let len = shape.layer_len;
-            format!(r#"{{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"{digest}","size":{len}}}"#)
+            format!(
+                r#"{{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"{digest}","size":{len}}}"#
+            )
         });
         let manifest = format!(
             r#"{{"schemaVersion":2,"config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{config_digest}","size":{}}},"layers":[{descriptors}]}}"#,
@@ -84,7 +89,11 @@ fn write(shape: &Shape, out: &mut impl Write) {
             config_digest.blob_path()
         ));
     }
-    member(out, "index.json", format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, index.join(",")).as_bytes());
+    member(
+        out,
+        "index.json",
+        format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, index.join(",")).as_bytes(),
+    );
     member(out, "manifest.json", format!("[{}]", items.join(",")).as_bytes());
     member(out, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#);
     out.write_all(&[0; 1024]).expect("space");

@@ -44,7 +44,10 @@ fn index(criterion: &mut Criterion, name: &str, corpus: &Corpus) {
 
 fn verify(criterion: &mut Criterion, name: &str, corpus: &Corpus) {
     let mut group = criterion.benchmark_group("verify");
-    group.throughput(Throughput::Bytes(corpus.len)).sample_size(10).measurement_time(Duration::from_secs(8));
+    group
+        .throughput(Throughput::Bytes(corpus.len))
+        .sample_size(10)
+        .measurement_time(Duration::from_secs(8));
     let archive = Archive::open(&corpus.path).expect("an archive");
     for jobs in [1, 2] {
         let mut options = VerifyOptions::default();
@@ -57,7 +60,10 @@ fn verify(criterion: &mut Criterion, name: &str, corpus: &Corpus) {
 
 fn retag(criterion: &mut Criterion, name: &str, corpus: &Corpus) {
     let mut group = criterion.benchmark_group("retag");
-    group.throughput(Throughput::Bytes(corpus.len)).sample_size(10).measurement_time(Duration::from_secs(8));
+    group
+        .throughput(Throughput::Bytes(corpus.len))
+        .sample_size(10)
+        .measurement_time(Duration::from_secs(8));
     let rule = Rule::prefix("docker.io=registry.example.com").expect("a rule");
     let rules = RenameRules::new().rule(rule);
     let mut options = WriteOptions::default();

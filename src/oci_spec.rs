@@ -56,13 +56,17 @@ impl From<&Platform> for spec::Platform {
 
 impl From<&Descriptor> for spec::Descriptor {
     fn from(descriptor: &Descriptor) -> Self {
-        let mut out =
-            spec::Descriptor::new((&descriptor.media_type).into(), descriptor.size, &descriptor.digest);
+        let mut out = spec::Descriptor::new(
+            (&descriptor.media_type).into(),
+            descriptor.size,
+            &descriptor.digest,
+        );
         out.set_platform(descriptor.platform.as_ref().map(Into::into));
         let urls: Vec<String> = descriptor.urls.iter().map(ToString::to_string).collect();
         out.set_urls((!urls.is_empty()).then_some(urls));
         let annotations = descriptor.annotations.iter();
-        let annotations = annotations.map(|(key, value)| (key.to_string(), value.to_string())).collect();
+        let annotations =
+            annotations.map(|(key, value)| (key.to_string(), value.to_string())).collect();
         out.set_annotations((!descriptor.annotations.is_empty()).then_some(annotations));
         out.set_artifact_type(descriptor.artifact_type.as_deref().map(Into::into));
         out
@@ -113,7 +117,8 @@ mod tests {
                "platform":{{"os":"windows","architecture":"amd64","os.version":"10.0"}}}}]}}"#
         );
         let root = json::parse(text.as_bytes(), &Limits::default()).unwrap();
-        let Ok(ManifestDocument::Index(index)) = ManifestDocument::read(&root, &Limits::default()) else {
+        let Ok(ManifestDocument::Index(index)) = ManifestDocument::read(&root, &Limits::default())
+        else {
             panic!("an index");
         };
         let out = spec::ImageIndex::from(&*index);

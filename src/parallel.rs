@@ -9,7 +9,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 ///
 /// Inside a rayon pool the caller's pool is used. Where no thread can be had
 /// the work is done on this one.
-pub(crate) fn map<T: Sync, R: Send>(tasks: &[T], jobs: Option<usize>, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+pub(crate) fn map<T: Sync, R: Send>(
+    tasks: &[T],
+    jobs: Option<usize>,
+    work: impl Fn(&T) -> R + Sync,
+) -> Vec<R> {
     if rayon::current_thread_index().is_some() {
         return run(tasks, rayon::current_num_threads(), &work);
     }
@@ -56,7 +60,10 @@ mod tests {
     fn results_keep_the_order_of_the_tasks() {
         let tasks: Vec<u32> = (0..1000).collect();
         for jobs in [None, Some(1), Some(2), Some(16)] {
-            assert_eq!(map(&tasks, jobs, |task| task * 2), (0..1000).map(|n| n * 2).collect::<Vec<_>>());
+            assert_eq!(
+                map(&tasks, jobs, |task| task * 2),
+                (0..1000).map(|n| n * 2).collect::<Vec<_>>()
+            );
         }
         assert_eq!(map(&[] as &[u32], None, |task| *task), Vec::<u32>::new());
     }

@@ -28,7 +28,10 @@ fuzz_target!(|data: &[u8]| {
         Ok(stream) => {
             assert_eq!(images(&first), images(&stream));
             let code = |archive: &Archive| archive.findings().fatal_one().map(|error| error.code());
-            assert_eq!(code(&first), code(&stream));
+            // Two members of one name: a stream cannot compare what it let go.
+            if code(&stream) != Some(Code::TarDup) {
+                assert_eq!(code(&first), code(&stream));
+            }
         }
         // What breaks off a compressed stream behind the end of the tar.
         Err(error) => assert!(

@@ -73,7 +73,7 @@ fuzz_target!(|data: &[u8]| {
 });
 
 fn rules(sum: u8) -> RenameRules {
-    let rules = RenameRules::new().allow_unmatched(sum & 8 > 0).add(sum & 16 > 0).drop_unmatched(sum & 32 > 0);
+    let rules = RenameRules::new().allow_unmatched(sum & 8 > 0).keep_old(sum & 16 > 0).drop_unmatched(sum & 32 > 0);
     rules.rule(match sum & 7 {
         0 | 1 => Rule::parse("new.example/team/app:9").unwrap(),
         2 | 3 => Rule::prefix("docker.io=new.example/hub").unwrap(),

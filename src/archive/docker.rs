@@ -49,10 +49,14 @@ pub(crate) fn items(manifest: &Document, limits: &Limits) -> Result<Vec<Item>> {
     }
     let items = manifest.root.array().map_err(|_| shape("manifest.json must be an array"))?;
     let item = |node: &json::Node| {
-        let config = node.str_field("Config")?.ok_or_else(|| shape("an item without \"Config\""))?;
+        let config =
+            node.str_field("Config")?.ok_or_else(|| shape("an item without \"Config\""))?;
         let layers = node.strings_field("Layers")?;
         if layers.len() > limits.layers as usize {
-            return Err(Error::new(Code::LimitLayers, format!("more than {} layers", limits.layers)));
+            return Err(Error::new(
+                Code::LimitLayers,
+                format!("more than {} layers", limits.layers),
+            ));
         }
         Ok(Item {
             config: config.into(),
@@ -101,7 +105,8 @@ pub(crate) fn images(
             Some(at) => {
                 let image: &Image = &images[at];
                 if !image.manifests[0].layers().iter().map(|layer| &layer.path).eq(&item.layers) {
-                    let message = "two items of manifest.json share a configuration and list other layers";
+                    let message =
+                        "two items of manifest.json share a configuration and list other layers";
                     findings.fatal(Error::new(Code::ImageConflict, message));
                 }
                 at
@@ -124,7 +129,8 @@ fn image(item: &Item, loaded: &Loaded, store: &Store, findings: &mut Diagnostics
     if loaded.view.is_some() && diff_ids.len() != item.layers.len() {
         let error = Error::new(Code::ImageLayerCount, format!("layers listed for {}", item.config))
             .expected_found(format!("{} as in its diff IDs", diff_ids.len()), item.layers.len());
-        findings.error(error.at(loaded.entry.as_ref().map(|e| e.place.clone()).unwrap_or_default()));
+        findings
+            .error(error.at(loaded.entry.as_ref().map(|e| e.place.clone()).unwrap_or_default()));
     }
     let layers = item.layers.iter().enumerate().map(|(i, path)| {
         let entry = store.find(path).unwrap_or_else(|error| {
@@ -174,7 +180,8 @@ impl Configs<'_> {
         let entry = match self.store.find(path) {
             Ok(Some(entry)) => entry,
             Ok(None) => {
-                let message = format!("manifest.json names the configuration \"{path}\", which is not there");
+                let message =
+                    format!("manifest.json names the configuration \"{path}\", which is not there");
                 findings.error(Error::new(Code::BlobMissing, message));
                 return Loaded::default();
             }
@@ -196,11 +203,15 @@ impl Configs<'_> {
                 loaded.digest = Some(found);
                 match digest_in_name(&name).filter(|stated| *stated != found) {
                     Some(stated) => {
-                        let error = Error::new(Code::DigestMismatch, "corrupt: not the bytes its name promises");
+                        let error = Error::new(
+                            Code::DigestMismatch,
+                            "corrupt: not the bytes its name promises",
+                        );
                         findings.fatal(error.expected_found(stated, found).at(place));
                     }
                     None => {
-                        let view = json::parse(&bytes, self.limits).and_then(|root| Config::read(&root));
+                        let view =
+                            json::parse(&bytes, self.limits).and_then(|root| Config::read(&root));
                         match view {
                             Ok(view) => loaded.view = Some(Arc::new(view)),
                             Err(error) => findings.fatal(error.at(place)),

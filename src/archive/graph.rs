@@ -74,7 +74,9 @@ impl Graph {
                 let node = GraphNode::load(store, &descriptor, role, limits, findings);
                 match &node.content {
                     Content::Index(index) => {
-                        next.extend(index.manifests.iter().map(|d| (d.clone(), role_of_manifest(d))));
+                        next.extend(
+                            index.manifests.iter().map(|d| (d.clone(), role_of_manifest(d))),
+                        );
                     }
                     Content::Manifest(manifest) => {
                         let config = &manifest.config;
@@ -107,7 +109,9 @@ impl Graph {
         self.nodes.values().flat_map(|node| -> Vec<&Descriptor> {
             match &node.content {
                 Content::Index(index) => index.manifests.iter().collect(),
-                Content::Manifest(manifest) => manifest.layers.iter().chain([&manifest.config]).collect(),
+                Content::Manifest(manifest) => {
+                    manifest.layers.iter().chain([&manifest.config]).collect()
+                }
                 Content::Config(_) | Content::Opaque | Content::Damaged => Vec::new(),
             }
         })
@@ -150,7 +154,12 @@ impl GraphNode {
         GraphNode { entry, content }
     }
 
-    fn read(entry: &Entry, descriptor: &Descriptor, role: Role, limits: &Limits) -> Result<Content> {
+    fn read(
+        entry: &Entry,
+        descriptor: &Descriptor,
+        role: Role,
+        limits: &Limits,
+    ) -> Result<Content> {
         check_size(entry, limits.document)?;
         let bytes = entry.span.read()?;
         let mut hasher = Hasher::new(descriptor.digest.algorithm());
@@ -171,8 +180,13 @@ impl GraphNode {
         };
         let stated = descriptor.media_type.class();
         let is_index = matches!(content, Content::Index(_));
-        if (stated == MediaClass::Index && !is_index) || (stated == MediaClass::Manifest && is_index) {
-            return Err(Error::new(Code::DocumentKind, "the descriptor's media type is not the document's kind"));
+        if (stated == MediaClass::Index && !is_index)
+            || (stated == MediaClass::Manifest && is_index)
+        {
+            return Err(Error::new(
+                Code::DocumentKind,
+                "the descriptor's media type is not the document's kind",
+            ));
         }
         Ok(content)
     }

@@ -107,6 +107,13 @@ impl Image {
         &self.names
     }
 
+    /// Tags without a repository, from descriptors whose only name is a bare
+    /// `ref.name`: containerd and docker make different names of them, so they
+    /// are none.
+    pub fn bare_tags(&self) -> impl Iterator<Item = &str> {
+        self.bare_tags.iter().map(|(_, tag)| &**tag)
+    }
+
     /// Every manifest of the image, attestations included, in index order.
     #[must_use]
     pub fn manifests(&self) -> &[ImageManifest] {
@@ -197,7 +204,12 @@ impl ImageManifest {
     pub fn blobs_present(&self) -> usize {
         let own = usize::from(self.descriptor.is_some() && self.body.is_present);
         let config = usize::from(self.body.config_entry.is_some());
-        let layers = self.body.layers.iter().filter(|layer| layer.is_needed() && layer.entry.is_some()).count();
+        let layers = self
+            .body
+            .layers
+            .iter()
+            .filter(|layer| layer.is_needed() && layer.entry.is_some())
+            .count();
         own + config + layers
     }
 

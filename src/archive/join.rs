@@ -37,8 +37,10 @@ pub(crate) fn join(
     let has_oci = !images.is_empty();
     let mut alone = Vec::new();
     for item in docker {
-        let named = item.items.iter().flat_map(|at| &items[*at].tags).filter(|tag| !is_no_name(tag));
-        let named: Vec<usize> = named.filter_map(|tag| by_name.get(&Name::new(tag).key()).copied()).collect();
+        let named =
+            item.items.iter().flat_map(|at| &items[*at].tags).filter(|tag| !is_no_name(tag));
+        let named: Vec<usize> =
+            named.filter_map(|tag| by_name.get(&Name::new(tag).key()).copied()).collect();
         let same = match item.target {
             Target::Config(config) => by_config.get(&config).map_or(&[][..], Vec::as_slice),
             _ => &[],
@@ -66,7 +68,10 @@ pub(crate) fn join(
 }
 
 fn has_unknown_config(image: &Image) -> bool {
-    image.manifests.iter().any(|manifest| manifest.kind == ManifestKind::Image && manifest.body.config.is_none())
+    image
+        .manifests
+        .iter()
+        .any(|manifest| manifest.kind == ManifestKind::Image && manifest.body.config.is_none())
 }
 
 /// The layers of an item against those of the manifest with its configuration.
@@ -86,7 +91,10 @@ fn check_layers(image: &Image, item: &Image, findings: &mut Diagnostics) {
     in_oci.sort_unstable();
     in_docker.sort_unstable();
     if in_oci == in_docker {
-        let message = format!("the two views list the layers of {} in different order; diff IDs settle it", image.label());
+        let message = format!(
+            "the two views list the layers of {} in different order; diff IDs settle it",
+            image.label()
+        );
         findings.error(Error::new(Code::ImageLayerOrder, message));
     } else {
         let message = format!("the two views list different layer files for {}", image.label());
@@ -96,32 +104,37 @@ fn check_layers(image: &Image, item: &Image, findings: &mut Diagnostics) {
 
 /// Findings about names once they are collected: one name on two images.
 pub(crate) fn check_names(images: &[Image], findings: &mut Diagnostics) {
-    let mut seen: HashMap<String, &Image> = HashMap::new();
-    for image in images {
-        for name in &image.names {
-            if name.reference().is_none() {
-                let message = format!("\"{}\" is not an image reference; some consumers refuse the archive for it", name.text());
-                findings.warning(Error::new(Code::NameOdd, message));
-            }
-            let key = name.key();
-            let Some(other) = seen.insert(key.clone(), image) else { continue };
-            let views = |image: &Image| {
-                let sites = image.names.iter().filter(|n| n.key() == key).flat_map(|n| &n.sites);
-                sites.fold((false, false), |(d, o), s| (d || s.is_docker(), o || !s.is_docker()))
-            };
-            let (a, b) = (views(other), views(image));
-            let message = format!("{key} leads to two images");
-            if (a.0 && b.1) || (a.1 && b.0) {
-                let message = format!("{message}: one in manifest.json, another in index.json");
-                let error = Error::new(Code::ImageConflict, message);
-                findings.fatal(error.expected_found(digest(other), digest(image)));
-            } else {
-                let message = format!("{message}; consumers keep the first or the last");
-                let error = Error::new(Code::NameCollision, message);
-                findings.error(error.expected_found(digest(other), digest(image)));
-            }
+    let mut seen: HashMap<String, (&Image, &Name)> = HashMap::new();
+    for (image, name) in images.iter().flat_map(|image| image.names.iter().map(move |n| (image, n)))
+    {
+        if name.reference().is_none() {
+            let text = name.text();
+            let message = format!(
+                "\"{text}\" is not an image reference; some consumers refuse the archive for it"
+            );
+            findings.warning(Error::new(Code::NameOdd, message));
+        }
+        let key = name.key();
+        let Some((other, its)) = seen.insert(key.clone(), (image, name)) else { continue };
+        let message = format!("{key} leads to two images");
+        let digests = (digest(other), digest(image));
+        if views(its) == views(name) {
+            let message = format!("{message}; consumers keep the first or the last");
+            let error = Error::new(Code::NameCollision, message);
+            findings.error(error.expected_found(digests.0, digests.1));
+        } else {
+            let message = format!("{message}: one in manifest.json, another in index.json");
+            let error = Error::new(Code::ImageConflict, message);
+            findings.fatal(error.expected_found(digests.0, digests.1));
         }
     }
+}
+
+/// Whether the docker view has a name, and whether the OCI view has it.
+fn views(name: &Name) -> (bool, bool) {
+    let docker = name.sites.iter().any(|site| site.is_docker());
+    let oci = name.sites.iter().any(|site| !site.is_docker());
+    (docker, oci)
 }
 
 fn digest(image: &Image) -> String {

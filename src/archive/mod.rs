@@ -133,7 +133,8 @@ impl Archive {
         if format == Some(Format::DockerV1) {
             images = v1::images(&documents.tagged, &store, &limits, &mut findings);
         }
-        let strays = names::collect(&mut images, &documents.tops, &documents.items, &documents.tagged);
+        let strays =
+            names::collect(&mut images, &documents.tops, &documents.items, &documents.tagged);
         let mut archive = Archive {
             label,
             format,
@@ -162,12 +163,15 @@ impl Archive {
     /// In the oldest archives `repositories` is the only place of a name, and
     /// its layer ID says whose.
     fn name_v1_images(&mut self) {
-        let by_id: HashMap<&str, usize> = self.images.iter().enumerate().filter_map(|(at, image)| {
-            match &image.target {
+        let by_id: HashMap<&str, usize> = self
+            .images
+            .iter()
+            .enumerate()
+            .filter_map(|(at, image)| match &image.target {
                 Target::V1(id) => Some((&**id, at)),
                 _ => None,
-            }
-        }).collect();
+            })
+            .collect();
         let mut names = Vec::new();
         for name in self.strays.drain(..) {
             let id = name.sites.iter().find_map(|site| match site {
@@ -191,7 +195,8 @@ impl Archive {
         let documents = &self.documents;
         let end = self.store.tar().map(|tar| tar.index.end());
         let cut = end.is_some_and(|end| end.marker != Marker::Full);
-        let has_tags = documents.items.iter().any(|item| item.tags.iter().any(|tag| !names::is_no_name(tag)));
+        let has_tags =
+            documents.items.iter().any(|item| item.tags.iter().any(|tag| !names::is_no_name(tag)));
         let wants_repositories = has_tags
             && (documents.items.iter().any(|item| item.has_layer_sources)
                 || self.store.entries().any(|entry| entry.name.ends_with("/VERSION")));
@@ -201,7 +206,9 @@ impl Archive {
             Some(Format::Docker) if has_layout => Some("index.json"),
             Some(Format::Hybrid | Format::Oci) if !has_layout => Some("oci-layout"),
             Some(Format::DockerV1) if documents.repositories.is_none() => Some("repositories"),
-            Some(Format::Docker | Format::Hybrid) if wants_repositories && documents.repositories.is_none() => {
+            Some(Format::Docker | Format::Hybrid)
+                if wants_repositories && documents.repositories.is_none() =>
+            {
                 Some("repositories")
             }
             _ => None,
@@ -224,12 +231,17 @@ impl Archive {
             _ => {}
         }
         if let (None, false) = (self.format, cut || has_fatal) {
-            let error = Error::new(Code::Format, "no index.json, manifest.json or repositories: not an image archive");
+            let error = Error::new(
+                Code::Format,
+                "no index.json, manifest.json or repositories: not an image archive",
+            );
             self.findings.fatal(error.hint("`docker export` and plain root file systems are not images; was the archive made one folder too high?"));
         }
         if cut {
             let place = Place::offset(end.map_or(0, |end| end.offset));
-            self.findings.error(Error::new(Code::TarNoEnd, "the end-of-archive marker is missing").at(place));
+            self.findings.error(
+                Error::new(Code::TarNoEnd, "the end-of-archive marker is missing").at(place),
+            );
         }
     }
 
@@ -354,7 +366,9 @@ impl Archive {
         let mut seen = HashSet::new();
         let mut stack = vec![*digest];
         while let Some(digest) = stack.pop() {
-            let Some(node) = self.graph.get(&digest).filter(|_| seen.insert(digest)) else { continue };
+            let Some(node) = self.graph.get(&digest).filter(|_| seen.insert(digest)) else {
+                continue;
+            };
             files.extend(node.entry.clone());
             match &node.content {
                 Content::Index(index) => stack.extend(index.manifests.iter().map(|d| d.digest)),

@@ -138,7 +138,9 @@ pub(crate) fn collect(
                         names.add(full, NameSite::RefName { descriptor });
                     }
                 }
-                (None, Some(text)) if is_full(text) => names.add(text, NameSite::RefName { descriptor }),
+                (None, Some(text)) if is_full(text) => {
+                    names.add(text, NameSite::RefName { descriptor })
+                }
                 (None, Some(tag)) => bare.push((descriptor, tag)),
                 (None, None) => {}
             }
@@ -151,11 +153,10 @@ pub(crate) fn collect(
             }
         }
         image.names = names.list;
+        let by_tag = names_by_tag(&image.names);
         for (descriptor, tag) in bare {
-            let tag_of = |name: &Name| name.reference().and_then(Reference::tag) == Some(tag);
-            let mut same = image.names.iter_mut().filter(|name| tag_of(name));
-            match (same.next(), same.next()) {
-                (Some(name), None) => name.sites.push(NameSite::RefName { descriptor }),
+            match by_tag.get(tag).map(Vec::as_slice) {
+                Some([only]) => image.names[*only].sites.push(NameSite::RefName { descriptor }),
                 _ => image.bare_tags.push((descriptor, tag.into())),
             }
         }
@@ -173,6 +174,17 @@ pub(crate) fn collect(
         }
     }
     strays.list
+}
+
+/// Positions of names by their tag.
+fn names_by_tag(names: &[Name]) -> HashMap<Box<str>, Vec<usize>> {
+    let mut by_tag: HashMap<Box<str>, Vec<usize>> = HashMap::new();
+    for (at, name) in names.iter().enumerate() {
+        if let Some(tag) = name.reference().and_then(Reference::tag) {
+            by_tag.entry(tag.into()).or_default().push(at);
+        }
+    }
+    by_tag
 }
 
 #[derive(Default)]

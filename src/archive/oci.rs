@@ -22,8 +22,9 @@ pub(crate) fn check_layout(layout: &Document, findings: &mut Diagnostics) {
         Ok(Some(LAYOUT_VERSION)) => {}
         // An empty version makes containerd read manifest.json instead.
         Ok(version) => {
-            let error = Error::new(Code::Format, "containerd and docker refuse this layout version")
-                .expected_found(LAYOUT_VERSION, version.unwrap_or("none"));
+            let error =
+                Error::new(Code::Format, "containerd and docker refuse this layout version")
+                    .expected_found(LAYOUT_VERSION, version.unwrap_or("none"));
             findings.error(error.at(layout.entry.place.clone()));
         }
         Err(error) => findings.fatal(error.at(layout.entry.place.clone())),
@@ -141,13 +142,17 @@ fn kind_of(descriptor: &Descriptor, graph: &Graph) -> ManifestKind {
         return ManifestKind::Attestation(subject.and_then(|text| text.parse().ok()));
     }
     match graph.get(&descriptor.digest).map(|node| &node.content) {
-        Some(Content::Manifest(manifest)) if manifest.config.media_type.class() != MediaClass::Config => {
+        Some(Content::Manifest(manifest))
+            if manifest.config.media_type.class() != MediaClass::Config =>
+        {
             match &manifest.subject {
                 Some(subject) => ManifestKind::Attestation(Some(subject.digest)),
                 None => ManifestKind::Artifact,
             }
         }
-        Some(Content::Opaque) if descriptor.media_type.class() == MediaClass::Other => ManifestKind::Artifact,
+        Some(Content::Opaque) if descriptor.media_type.class() == MediaClass::Other => {
+            ManifestKind::Artifact
+        }
         _ => ManifestKind::Image,
     }
 }

@@ -88,12 +88,24 @@ impl OpenOptions {
         Ok(archive)
     }
 
-    fn open_file(&self, path: &Path, label: String, file: File, kind: &Metadata) -> Result<Archive> {
+    fn open_file(
+        &self,
+        path: &Path,
+        label: String,
+        file: File,
+        kind: &Metadata,
+    ) -> Result<Archive> {
         if kind.is_dir() {
             let mut findings = Diagnostics::default();
             let directory = Directory::open(path, &self.limits, &mut findings)?;
             let store = Store::Directory(directory);
-            return Ok(Archive::read(label, Compression::None, store, self.limits.clone(), findings));
+            return Ok(Archive::read(
+                label,
+                Compression::None,
+                store,
+                self.limits.clone(),
+                findings,
+            ));
         }
         if !kind.is_file() {
             return self.open_stream(label, file);
@@ -143,7 +155,11 @@ impl OpenOptions {
     /// # Errors
     ///
     /// As [`open_stream`](Self::open_stream).
-    pub fn open_bytes(&self, label: impl Into<String>, bytes: impl Into<Box<[u8]>>) -> Result<Archive> {
+    pub fn open_bytes(
+        &self,
+        label: impl Into<String>,
+        bytes: impl Into<Box<[u8]>>,
+    ) -> Result<Archive> {
         let (label, bytes) = (label.into(), bytes.into());
         match Compression::sniff(&bytes) {
             Compression::None => {
@@ -155,7 +171,12 @@ impl OpenOptions {
     }
 
     /// An archive over a source that can be read anywhere.
-    pub(crate) fn archive(&self, label: String, compression: Compression, source: Source) -> Archive {
+    pub(crate) fn archive(
+        &self,
+        label: String,
+        compression: Compression,
+        source: Source,
+    ) -> Archive {
         let mut findings = Diagnostics::default();
         let index = TarIndex::scan(&source, &self.limits, &mut findings);
         index.check_names(&source, &mut findings);
@@ -196,14 +217,19 @@ impl OpenOptions {
                 Ok(Step::Member(member)) => {
                     if member.kind == Kind::File && member.size <= self.limits.control_file {
                         let mut first = [0];
-                        let looks = input.read_at(member.body, &mut first)? == 1 && is_json_start(first[0]);
+                        let looks =
+                            input.read_at(member.body, &mut first)? == 1 && is_json_start(first[0]);
                         if looks && member.size > 0 {
                             left = left.checked_sub(member.size).ok_or_else(|| {
                                 let limit = self.limits.kept;
-                                Error::new(Code::LimitJson, format!("more than {limit} bytes of JSON in a stream"))
-                                    .hint("unpack the archive to a file first")
+                                Error::new(
+                                    Code::LimitJson,
+                                    format!("more than {limit} bytes of JSON in a stream"),
+                                )
+                                .hint("unpack the archive to a file first")
                             })?;
-                            let mut body = vec![0; usize::try_from(member.size).unwrap_or(usize::MAX)];
+                            let mut body =
+                                vec![0; usize::try_from(member.size).unwrap_or(usize::MAX)];
                             body[0] = first[0];
                             let got = input.read_at(member.body + 1, &mut body[1..])?;
                             body.truncate(got + 1);

@@ -89,7 +89,11 @@ impl Directory {
     /// Lists `oci-layout`, `index.json`, `manifest.json` and `blobs/*/*`.
     /// Links are not followed: a layout directory has none, and one that
     /// leads out of it would be read as part of the image.
-    pub(crate) fn open(root: &Path, limits: &Limits, findings: &mut Diagnostics) -> Result<Directory> {
+    pub(crate) fn open(
+        root: &Path,
+        limits: &Limits,
+        findings: &mut Diagnostics,
+    ) -> Result<Directory> {
         let mut files = Vec::new();
         let mut folders: Vec<(PathBuf, String, u32)> = vec![(root.to_owned(), String::new(), 0)];
         while let Some((folder, prefix, depth)) = folders.pop() {
@@ -106,10 +110,16 @@ impl Directory {
                     let len = item.metadata().map_err(|e| Error::io(&path, e))?.len();
                     files.push((name.into_boxed_str(), Arc::new(Source::path(path, len))));
                 } else if kind.is_file() {
-                    return Err(Error::new(Code::LimitEntries, format!("more than {} files", limits.members)));
+                    return Err(Error::new(
+                        Code::LimitEntries,
+                        format!("more than {} files", limits.members),
+                    ));
                 } else if kind.is_symlink() {
                     let message = "a symbolic link in an OCI layout directory is not followed";
-                    findings.warning(Error::new(Code::TarLink, message).at(Place { member: Some(name), ..Place::default() }));
+                    findings.warning(
+                        Error::new(Code::TarLink, message)
+                            .at(Place { member: Some(name), ..Place::default() }),
+                    );
                 }
             }
         }

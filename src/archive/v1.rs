@@ -87,7 +87,10 @@ fn chain(
             Error::new(Code::LimitGraph, "more layers below the images than the limit")
         })?;
         if found.len() >= limits.layers as usize {
-            return Err(Error::new(Code::LimitLayers, format!("more than {} layers", limits.layers)));
+            return Err(Error::new(
+                Code::LimitLayers,
+                format!("more than {} layers", limits.layers),
+            ));
         }
         let path = format!("{id}/layer.tar");
         let entry = store.find(&path)?;
@@ -118,4 +121,3 @@ pub(crate) fn looks_like(store: &Store) -> bool {
         id.is_some_and(|id| matches!(store.find(&format!("{id}/layer.tar")), Ok(Some(_))))
     })
 }
-

@@ -48,8 +48,10 @@ pub struct Descriptor {
 
 impl Descriptor {
     pub(crate) fn read(node: &Node) -> Result<Descriptor> {
-        let digest = node.str_field("digest")?.ok_or_else(|| shape("a descriptor without \"digest\""))?;
-        let size = node.size_field("size")?.ok_or_else(|| shape("a descriptor without \"size\""))?;
+        let digest =
+            node.str_field("digest")?.ok_or_else(|| shape("a descriptor without \"digest\""))?;
+        let size =
+            node.size_field("size")?.ok_or_else(|| shape("a descriptor without \"size\""))?;
         Ok(Descriptor {
             media_type: MediaType::from(node.str_field("mediaType")?.unwrap_or_default()),
             digest: digest_of(digest)?,
@@ -128,17 +130,26 @@ impl ManifestDocument {
         let index = has("manifests")?;
         let manifest = has("config")? || has("layers")?;
         if has("fsLayers")? || (index && manifest) {
-            let message = if index { "an index and a manifest in one document" } else { "a schema 1 manifest" };
+            let message = if index {
+                "an index and a manifest in one document"
+            } else {
+                "a schema 1 manifest"
+            };
             return Err(Error::new(Code::DocumentKind, message));
         }
         let stated = node.str_field("mediaType")?.map(|text| MediaType::from(text).class());
         let shape_class = if index { MediaClass::Index } else { MediaClass::Manifest };
         if stated.is_some_and(|class| class != shape_class && class != MediaClass::Other) {
-            return Err(Error::new(Code::DocumentKind, "the mediaType of the document is not its shape"));
+            return Err(Error::new(
+                Code::DocumentKind,
+                "the mediaType of the document is not its shape",
+            ));
         }
         let subject = node.field("subject")?.map(Descriptor::read).transpose()?;
         let artifact_type = node.str_field("artifactType")?.map(Into::into);
-        let list = |key: &str| node.array_field(key)?.iter().map(Descriptor::read).collect::<Result<Vec<_>>>();
+        let list = |key: &str| {
+            node.array_field(key)?.iter().map(Descriptor::read).collect::<Result<Vec<_>>>()
+        };
         if index {
             let index = Index { manifests: list("manifests")?, subject, artifact_type };
             return Ok(ManifestDocument::Index(Box::new(index)));
@@ -146,10 +157,18 @@ impl ManifestDocument {
         let config = node.field("config")?.ok_or_else(|| shape("a manifest without \"config\""))?;
         let layers = list("layers")?;
         if layers.len() > limits.layers as usize {
-            return Err(Error::new(Code::LimitLayers, format!("more than {} layers", limits.layers)));
+            return Err(Error::new(
+                Code::LimitLayers,
+                format!("more than {} layers", limits.layers),
+            ));
         }
         let config = Descriptor::read(config)?;
-        Ok(ManifestDocument::Manifest(Box::new(Manifest { config, layers, subject, artifact_type })))
+        Ok(ManifestDocument::Manifest(Box::new(Manifest {
+            config,
+            layers,
+            subject,
+            artifact_type,
+        })))
     }
 }
 
@@ -198,7 +217,9 @@ pub struct History {
 
 impl Config {
     pub(crate) fn read(node: &Node) -> Result<Config> {
-        let text = |node: &Node, key: &str| -> Result<Option<Box<str>>> { Ok(node.str_field(key)?.map(Into::into)) };
+        let text = |node: &Node, key: &str| -> Result<Option<Box<str>>> {
+            Ok(node.str_field(key)?.map(Into::into))
+        };
         let mut config = Config {
             platform: platform(node)?,
             created: text(node, "created")?,
@@ -231,7 +252,8 @@ impl Config {
 
 /// The platform fields of a descriptor's `platform` or of a configuration.
 pub(crate) fn platform(node: &Node) -> Result<Platform> {
-    let text = |key: &str| -> Result<String> { Ok(node.str_field(key)?.unwrap_or_default().to_owned()) };
+    let text =
+        |key: &str| -> Result<String> { Ok(node.str_field(key)?.unwrap_or_default().to_owned()) };
     let mut platform = Platform::new(text("os")?, text("architecture")?);
     platform.variant = text("variant")?;
     platform.os_version = text("os.version")?;

@@ -87,7 +87,8 @@ pub(crate) fn decode_error(error: io::Error) -> Error {
     }
     let text = error.to_string();
     if text.contains("too much memory") {
-        return Error::new(Code::LimitWindow, "a zstd window larger than the limit").caused_by(error);
+        return Error::new(Code::LimitWindow, "a zstd window larger than the limit")
+            .caused_by(error);
     }
     let message = match error.kind() {
         io::ErrorKind::UnexpectedEof => "the compressed stream is cut short".to_owned(),

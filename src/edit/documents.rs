@@ -73,7 +73,8 @@ impl<'a> Changes<'a> {
 
     /// The new names of an image, which every view must have.
     fn new_names(&self, at: usize, image: &Image) -> Vec<Final<'a>> {
-        let named = image.names().iter().enumerate().flat_map(|(i, name)| self.finals_of(at, i, name));
+        let named =
+            image.names().iter().enumerate().flat_map(|(i, name)| self.finals_of(at, i, name));
         let mut all: Vec<Final<'a>> = named.filter(|name| name.new.is_some()).collect();
         all.extend(self.unnamed(at));
         all
@@ -86,71 +87,67 @@ impl<'a> Changes<'a> {
     /// `index.json`: one descriptor a name.
     fn index(&self, document: &Document) -> Result<Option<Vec<u8>>> {
         let Some(array) = document.root.field("manifests")? else { return Ok(None) };
-        let nodes = array.array()?;
-        let mut edits = Edits::default();
-        let mut keep = vec![true; nodes.len()];
+        let keep = vec![true; array.array()?.len()];
+        let mut edit = IndexEdit { document, array, edits: Edits::default(), keep };
         for (at, image) in self.touched() {
             if self.is_dropped(at) {
-                image.descriptors.iter().for_each(|d| keep[*d] = false);
-                continue;
-            }
-            let mut name_of: HashMap<usize, usize> = HashMap::new();
-            for (i, name) in image.names().iter().enumerate() {
-                for site in name.sites() {
-                    if let NameSite::ImageName { descriptor } | NameSite::RefName { descriptor } = site {
-                        name_of.insert(*descriptor, i);
-                    }
-                }
-            }
-            let mut done = HashSet::new();
-            for descriptor in image.descriptors.iter().copied() {
-                let finals = match name_of.get(&descriptor) {
-                    Some(i) => self.finals_of(at, *i, &image.names()[*i]),
-                    None => match self.unnamed(at) {
-                        Some(new) => vec![new],
-                        None => continue,
-                    },
-                };
-                let mut finals = finals.into_iter().filter(|name| done.insert(name.key.clone()));
-                match finals.next() {
-                    None => keep[descriptor] = false,
-                    Some(Final { new: None, .. }) => {}
-                    Some(Final { new: Some(new), .. }) => {
-                        edits.replace(&nodes[descriptor], named_descriptor(document, &nodes[descriptor], new)?);
-                    }
-                }
-                for clone in finals {
-                    if let Some(new) = clone.new {
-                        edits.insert_item(array, descriptor, &named_descriptor(document, &nodes[descriptor], new)?);
-                    }
-                }
-            }
-            // Names the docker view alone had, and an image that lost all of
-            // its descriptors to names that went.
-            let mut missing: Vec<&Reference> = self.new_names(at, image).into_iter()
-                .filter(|name| done.insert(name.key.clone())).filter_map(|name| name.new).collect();
-            let kept_names: Vec<&Name> = image.names().iter().enumerate()
-                .filter(|(i, _)| self.renaming.names[at][*i] == Outcome::Keep).map(|(_, name)| name).collect();
-            let all_gone = image.descriptors.iter().all(|d| !keep[*d]);
-            if all_gone && missing.is_empty() {
-                missing.extend(kept_names.iter().find_map(|name| name.reference()));
-            }
-            let Some(first) = image.descriptors.first().copied() else { continue };
-            for (i, new) in missing.into_iter().enumerate() {
-                let text = named_descriptor(document, &nodes[first], new)?;
-                if all_gone && i == 0 {
-                    keep[first] = true;
-                    edits.replace(&nodes[first], text);
-                } else {
-                    edits.insert_item(array, first, &text);
-                }
+                image.descriptors.iter().for_each(|d| edit.keep[*d] = false);
+            } else {
+                self.index_image(at, image, &mut edit)?;
             }
         }
         for referrer in super::drop::referrers(self.archive, self.renaming) {
-            keep[referrer] = false;
+            edit.keep[referrer] = false;
         }
+        let IndexEdit { mut edits, keep, .. } = edit;
         edits.retain_items(array, |i| keep[i]);
         Ok((!edits.is_empty()).then(|| edits.apply(&document.bytes)))
+    }
+
+    /// The descriptors of one image.
+    fn index_image(&self, at: usize, image: &Image, edit: &mut IndexEdit<'_>) -> Result<()> {
+        let name_of = names_by_descriptor(image);
+        let mut done = HashSet::new();
+        for descriptor in image.descriptors.iter().copied() {
+            let finals = match name_of.get(&descriptor) {
+                Some(i) => self.finals_of(at, *i, &image.names()[*i]),
+                None => match self.unnamed(at) {
+                    Some(new) => vec![new],
+                    None => continue,
+                },
+            };
+            let mut finals = finals.into_iter().filter(|name| done.insert(name.key.clone()));
+            match finals.next() {
+                // Every name of it goes, or stands on another descriptor.
+                None => edit.keep[descriptor] = false,
+                Some(Final { new: Some(new), .. }) => edit.rename(descriptor, new)?,
+                Some(Final { new: None, .. }) => {}
+            }
+            for new in finals.filter_map(|name| name.new) {
+                edit.clone_behind(descriptor, descriptor, new)?;
+            }
+        }
+        // Names that only the docker view had so far.
+        let fresh = self.new_names(at, image).into_iter();
+        let fresh = fresh.filter(|name| done.insert(name.key.clone()));
+        let mut missing: Vec<&Reference> = fresh.filter_map(|name| name.new).collect();
+        let Some(first) = image.descriptors.first().copied() else { return Ok(()) };
+        let anchor = image.descriptors.iter().rev().copied().find(|d| edit.keep[*d]);
+        if anchor.is_none() {
+            // The image lost all of its descriptors to names that went; it keeps
+            // one, under a name that stays.
+            let stays = |i: &usize| self.renaming.names[at][*i] == Outcome::Keep;
+            let kept = (0..image.names().len()).filter(stays);
+            missing.extend(kept.filter_map(|i| image.names()[i].reference()).take(1));
+            let Some(new) = missing.first().copied() else { return Ok(()) };
+            edit.keep[first] = true;
+            edit.rename(first, new)?;
+            missing.remove(0);
+        }
+        for new in missing {
+            edit.clone_behind(anchor.unwrap_or(first), first, new)?;
+        }
+        Ok(())
     }
 
     /// `manifest.json`: the `RepoTags` of every item.
@@ -173,25 +170,35 @@ impl<'a> Changes<'a> {
             for item in image.items.iter().copied() {
                 let mut tags = Vec::new();
                 for tag in &self.archive.documents.items[item].tags {
-                    let Some(i) = position_of.get(&Name::new(tag).key()).filter(|_| !is_no_name(tag)) else {
+                    let Some(i) =
+                        position_of.get(&Name::new(tag).key()).filter(|_| !is_no_name(tag))
+                    else {
                         continue;
                     };
                     for name in self.finals_of(at, *i, &image.names()[*i]) {
                         if done.insert(name.key) {
-                            tags.push(name.new.map_or_else(|| tag.to_string(), Reference::to_string));
+                            tags.push(
+                                name.new.map_or_else(|| tag.to_string(), Reference::to_string),
+                            );
                         }
                     }
                 }
                 tags_of.push((item, tags));
             }
-            let missing = self.new_names(at, image).into_iter().filter(|name| done.insert(name.key.clone()));
+            let missing =
+                self.new_names(at, image).into_iter().filter(|name| done.insert(name.key.clone()));
             // Classic docker refuses an archive for a digest in RepoTags.
             let missing = missing.filter_map(|name| name.new).filter(|new| new.digest().is_none());
             if let Some((_, tags)) = tags_of.first_mut() {
                 tags.extend(missing.map(Reference::to_string));
             }
             for (item, tags) in tags_of {
-                if self.archive.documents.items[item].tags.iter().map(|tag| &**tag).eq(tags.iter().map(String::as_str)) {
+                if self.archive.documents.items[item]
+                    .tags
+                    .iter()
+                    .map(|tag| &**tag)
+                    .eq(tags.iter().map(String::as_str))
+                {
                     continue;
                 }
                 let text = strings(tags.iter().map(String::as_str));
@@ -220,7 +227,11 @@ impl<'a> Changes<'a> {
         for (image, outcomes) in self.archive.images().iter().zip(&self.renaming.names) {
             image.names().iter().zip(outcomes).for_each(|(name, outcome)| note(name, outcome));
         }
-        self.archive.strays.iter().zip(&self.renaming.strays).for_each(|(name, outcome)| note(name, outcome));
+        self.archive
+            .strays
+            .iter()
+            .zip(&self.renaming.strays)
+            .for_each(|(name, outcome)| note(name, outcome));
 
         let mut entries = Repositories::default();
         for (position, old) in tagged.iter().enumerate() {
@@ -237,7 +248,10 @@ impl<'a> Changes<'a> {
         }
         for (at, image) in self.touched().filter(|(at, _)| !self.is_dropped(*at)) {
             if let Some(id) = self.layer_id(image) {
-                self.new_names(at, image).iter().filter_map(|name| name.new).for_each(|new| entries.add_reference(new, &id));
+                self.new_names(at, image)
+                    .iter()
+                    .filter_map(|name| name.new)
+                    .for_each(|new| entries.add_reference(new, &id));
             }
         }
         let old = tagged.iter().map(|t| (&*t.repository, &*t.tag));
@@ -253,7 +267,9 @@ impl<'a> Changes<'a> {
     fn layer_id(&self, image: &Image) -> Option<Box<str>> {
         let sites = image.names().iter().flat_map(|name| name.sites());
         let known = sites.filter_map(|site| match site {
-            NameSite::Repositories { position } => Some(self.archive.documents.tagged[*position].id.clone()),
+            NameSite::Repositories { position } => {
+                Some(self.archive.documents.tagged[*position].id.clone())
+            }
             _ => None,
         });
         if let Some(id) = known.into_iter().next() {
@@ -302,8 +318,11 @@ impl<'a> Changes<'a> {
         }
         for name in self.written(edited)? {
             if !wanted.contains(&name) {
-                return Err(Error::new(Code::Bug, format!("the edited archive would still say {name}"))
-                    .hint("this is a bug in ocitar; nothing was written"));
+                return Err(Error::new(
+                    Code::Bug,
+                    format!("the edited archive would still say {name}"),
+                )
+                .hint("this is a bug in ocitar; nothing was written"));
             }
         }
         Ok(())
@@ -339,6 +358,44 @@ impl<'a> Changes<'a> {
     }
 }
 
+/// `index.json` while it is edited.
+struct IndexEdit<'d> {
+    document: &'d Document,
+    array: &'d Node,
+    edits: Edits,
+    /// By descriptor, whether it stays.
+    keep: Vec<bool>,
+}
+
+impl IndexEdit<'_> {
+    fn rename(&mut self, descriptor: usize, name: &Reference) -> Result<()> {
+        let node = &self.array.array()?[descriptor];
+        self.edits.replace(node, named_descriptor(self.document, node, name)?);
+        Ok(())
+    }
+
+    /// Adds a copy of a descriptor under another name, behind one that stays.
+    fn clone_behind(&mut self, anchor: usize, descriptor: usize, name: &Reference) -> Result<()> {
+        let node = &self.array.array()?[descriptor];
+        let text = named_descriptor(self.document, node, name)?;
+        self.edits.insert_item(self.array, anchor, &text);
+        Ok(())
+    }
+}
+
+/// By descriptor, the position of its name.
+fn names_by_descriptor(image: &Image) -> HashMap<usize, usize> {
+    let mut name_of = HashMap::new();
+    for (i, name) in image.names().iter().enumerate() {
+        for site in name.sites() {
+            if let NameSite::ImageName { descriptor } | NameSite::RefName { descriptor } = site {
+                name_of.insert(*descriptor, i);
+            }
+        }
+    }
+    name_of
+}
+
 /// The text of a descriptor under another name, the rest byte for byte.
 ///
 /// containerd's annotation gets the canonical name and is added where it was
@@ -358,7 +415,8 @@ fn named_descriptor(document: &Document, node: &Node, name: &Reference) -> Resul
     };
     let old_ref = value(annotation::REF_NAME);
     let held_full = old_ref.and_then(text).is_some_and(|text| is_full(&text));
-    let ref_name = if held_full && is_valid_ref_name(&full) { &*full } else { ref_name_object(&full) };
+    let ref_name =
+        if held_full && is_valid_ref_name(&full) { &*full } else { ref_name_object(&full) };
 
     let mut edits = Edits::default();
     let mut added = Vec::new();
@@ -368,11 +426,14 @@ fn named_descriptor(document: &Document, node: &Node, name: &Reference) -> Resul
     }
     match old_ref {
         Some(old) => edits.replace(old, string(ref_name)),
-        None if value(annotation::IMAGE_NAME).is_none() => added.push((annotation::REF_NAME, string(ref_name))),
+        None if value(annotation::IMAGE_NAME).is_none() => {
+            added.push((annotation::REF_NAME, string(ref_name)))
+        }
         None => {}
     }
     let object = || {
-        let fields: Vec<String> = added.iter().map(|(key, value)| format!("{}:{value}", string(key))).collect();
+        let fields: Vec<String> =
+            added.iter().map(|(key, value)| format!("{}:{value}", string(key))).collect();
         format!("{{{}}}", fields.join(","))
     };
     match annotations {
@@ -412,15 +473,21 @@ impl Repositories {
     }
 
     fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.list.iter().flat_map(|(repository, tags)| tags.iter().map(move |(tag, _)| (&**repository, &**tag)))
+        self.list
+            .iter()
+            .flat_map(|(repository, tags)| tags.iter().map(move |(tag, _)| (&**repository, &**tag)))
     }
 
     fn json(&self) -> String {
         let tags = |tags: &[(String, String)]| -> String {
-            let tags: Vec<String> = tags.iter().map(|(tag, id)| format!("{}:{}", string(tag), string(id))).collect();
+            let tags: Vec<String> =
+                tags.iter().map(|(tag, id)| format!("{}:{}", string(tag), string(id))).collect();
             tags.join(",")
         };
-        let list = self.list.iter().map(|(repository, all)| format!("{}:{{{}}}", string(repository), tags(all)));
+        let list = self
+            .list
+            .iter()
+            .map(|(repository, all)| format!("{}:{{{}}}", string(repository), tags(all)));
         format!("{{{}}}", list.collect::<Vec<_>>().join(","))
     }
 }

@@ -23,7 +23,9 @@ pub(super) struct Gone {
 /// The members that go with the dropped images.
 pub(super) fn members(archive: &Archive, renaming: &Renaming) -> Gone {
     let mut gone = Gone::default();
-    let (Some(tar), false) = (archive.store.tar(), renaming.dropped.is_empty()) else { return gone };
+    let (Some(tar), false) = (archive.store.tar(), renaming.dropped.is_empty()) else {
+        return gone;
+    };
     let (dropped, kept) = split(archive, renaming);
     let kept_files = files(archive, &kept);
     // Files reached by name alone from what stays: a link's target is not, so
@@ -71,16 +73,16 @@ pub(super) fn referrers(archive: &Archive, renaming: &Renaming) -> Vec<usize> {
     let about = |at: &usize| {
         let descriptor = &archive.documents.tops[*at];
         let stated = descriptor.annotation(annotation::SUBJECT).and_then(|text| text.parse().ok());
-        let subject = stated.or_else(|| archive.subject_of(descriptor).map(|subject| subject.digest));
+        let subject =
+            stated.or_else(|| archive.subject_of(descriptor).map(|subject| subject.digest));
         subject.is_some_and(|digest| dropped.contains(&digest) && !kept.contains(&digest))
     };
     archive.referrer_positions().iter().copied().filter(about).collect()
 }
 
 fn split<'a>(archive: &'a Archive, renaming: &Renaming) -> (Vec<&'a Image>, Vec<&'a Image>) {
-    let gone: HashSet<usize> = renaming.dropped.iter().copied().collect();
     let (dropped, kept): (Vec<_>, Vec<_>) =
-        archive.images().iter().enumerate().partition(|(at, _)| gone.contains(at));
+        archive.images().iter().enumerate().partition(|(at, _)| renaming.dropped.contains(at));
     let images = |list: Vec<(usize, &'a Image)>| list.into_iter().map(|(_, image)| image).collect();
     (images(dropped), images(kept))
 }
@@ -97,7 +99,10 @@ fn paths<'a>(archive: &'a Archive, image: &Image) -> Vec<&'a str> {
 
 /// The members that kept paths reach only through a link.
 fn link_targets(tar: &Tar, kept_paths: &HashSet<&str>) -> HashSet<u32> {
-    let links = kept_paths.iter().filter_map(|path| tar.index.find(path)).filter(|member| member.link.is_some());
+    let links = kept_paths
+        .iter()
+        .filter_map(|path| tar.index.find(path))
+        .filter(|member| member.link.is_some());
     links.filter_map(|link| Some(tar.index.resolve(&link.name).ok()??.index)).collect()
 }
 
@@ -105,8 +110,10 @@ fn link_targets(tar: &Tar, kept_paths: &HashSet<&str>) -> HashSet<u32> {
 /// layer went goes whole.
 fn remove_folders(tar: &Tar, gone: &mut Gone) {
     let layers = gone.removed.iter().map(|at| &tar.index.members()[*at as usize]);
-    let folders: HashSet<Box<str>> =
-        layers.filter_map(|member| member.name.strip_suffix("/layer.tar")).map(Into::into).collect();
+    let folders: HashSet<Box<str>> = layers
+        .filter_map(|member| member.name.strip_suffix("/layer.tar"))
+        .map(Into::into)
+        .collect();
     let inside = |member: &&Member| {
         let folder = if member.kind == Kind::Directory {
             Some(&*member.name)
@@ -115,6 +122,7 @@ fn remove_folders(tar: &Tar, gone: &mut Gone) {
         };
         folder.is_some_and(|folder| folders.contains(folder))
     };
-    let more: Vec<u32> = tar.index.members().iter().filter(inside).map(|member| member.index).collect();
+    let more: Vec<u32> =
+        tar.index.members().iter().filter(inside).map(|member| member.index).collect();
     gone.removed.extend(more);
 }

@@ -1,6 +1,6 @@
 //! What rename rules do to the names of one archive.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::archive::{Archive, Image, Name, NameSite};
 use crate::edit::rules::RenameRules;
@@ -36,6 +36,8 @@ pub struct Change {
     pub rule: Option<usize>,
     /// Where the old name stands.
     pub sites: Vec<NameSite>,
+    /// The position of the name among its image's.
+    position: Option<usize>,
 }
 
 /// What rules do to every name of an archive, before anything is written.
@@ -49,7 +51,7 @@ pub struct Renaming {
     /// The outcome of each name only `repositories` has.
     pub(super) strays: Vec<Outcome>,
     /// Images that go altogether.
-    pub(super) dropped: Vec<usize>,
+    pub(super) dropped: BTreeSet<usize>,
 }
 
 impl Renaming {
@@ -69,8 +71,11 @@ impl Renaming {
         let [image] = archive.images() else {
             let names: Vec<String> = archive.images().iter().map(Image::label).take(10).collect();
             let count = archive.images().len();
-            return Err(Error::new(Code::NoMatch, format!("NEW names one image and the archive holds {count}"))
-                .hint(format!("say which: OLD=NEW; images: {}", names.join(", "))));
+            return Err(Error::new(
+                Code::NoMatch,
+                format!("NEW names one image and the archive holds {count}"),
+            )
+            .hint(format!("say which: OLD=NEW; images: {}", names.join(", "))));
         };
         let mut renaming = Renaming::default();
         let add = rules.keeps_old();
@@ -80,7 +85,7 @@ impl Renaming {
             (false, _) => Outcome::Rename(new.clone()),
         };
         let outcomes: Vec<Outcome> = (0..image.names().len()).map(|at| outcome(at == 0)).collect();
-        for (name, outcome) in image.names().iter().zip(&outcomes) {
+        for (name, outcome) in image.names().iter().enumerate().zip(&outcomes) {
             renaming.changes.push(change(Some(0), name, outcome.clone(), Some(0)));
         }
         if image.names().is_empty() {
@@ -90,20 +95,29 @@ impl Renaming {
                 outcome: Outcome::Rename(new.clone()),
                 rule: Some(0),
                 sites: Vec::new(),
+                position: None,
             });
         }
         if image.names().is_empty() || !add {
             renaming.unnamed.insert(0, new.clone());
         }
         renaming.names.push(outcomes);
-        renaming.strays = archive.strays.iter().map(|_| if add { Outcome::Keep } else { Outcome::Drop }).collect();
+        renaming.strays = archive
+            .strays
+            .iter()
+            .map(|_| if add { Outcome::Keep } else { Outcome::Drop })
+            .collect();
         Ok(renaming)
     }
 
     fn by_name(archive: &Archive, rules: &RenameRules) -> Result<Renaming> {
         let mut renaming = Renaming::default();
         let mut fired = vec![false; rules.rules().len()];
-        let mut decide = |image: Option<usize>, name: &Name, changes: &mut Vec<Change>| -> Result<Outcome> {
+        let mut decide = |image: Option<usize>,
+                          at: (usize, &Name),
+                          changes: &mut Vec<Change>|
+         -> Result<Outcome> {
+            let name = at.1;
             let hit = match name.reference() {
                 Some(reference) => rules.rename(reference)?,
                 None => None,
@@ -119,17 +133,19 @@ impl Renaming {
                 None if rules.drops_unmatched() => Outcome::Drop,
                 None => Outcome::Keep,
             };
-            changes.push(change(image, name, outcome.clone(), rule));
+            changes.push(change(image, at, outcome.clone(), rule));
             Ok(outcome)
         };
         let mut changes = Vec::new();
         for (at, image) in archive.images().iter().enumerate() {
-            let names = image.names().iter();
-            let outcomes = names.map(|name| decide(Some(at), name, &mut changes)).collect::<Result<_>>()?;
+            let names = image.names().iter().enumerate();
+            let outcomes =
+                names.map(|name| decide(Some(at), name, &mut changes)).collect::<Result<_>>()?;
             renaming.names.push(outcomes);
         }
-        let strays = archive.strays.iter();
-        renaming.strays = strays.map(|name| decide(None, name, &mut changes)).collect::<Result<_>>()?;
+        let strays = archive.strays.iter().enumerate();
+        renaming.strays =
+            strays.map(|name| decide(None, name, &mut changes)).collect::<Result<_>>()?;
         renaming.changes = changes;
         renaming.follow_signatures(archive, &mut fired);
         rules.check_fired(&fired)?;
@@ -148,27 +164,36 @@ impl Renaming {
             };
             let image = &archive.images()[image];
             let digests = image.digest().into_iter();
-            let digests = digests.chain(image.manifests().iter().filter_map(|m| m.descriptor().map(|d| d.digest)));
+            let digests = digests
+                .chain(image.manifests().iter().filter_map(|m| m.descriptor().map(|d| d.digest)));
             if let Ok(old) = Reference::parse(old) {
                 for digest in digests {
-                    moved.insert((old.repository().to_owned(), digest.hex()), (new.clone(), change.rule));
+                    moved.insert(
+                        (old.repository().to_owned(), digest.hex()),
+                        (new.clone(), change.rule),
+                    );
                 }
             }
         }
         for change in &mut self.changes {
             let Some(image) = change.image.filter(|_| change.rule.is_none()) else { continue };
-            let Some(reference) = change.old.as_deref().and_then(|old| Reference::parse(old).ok()) else { continue };
+            let Some(reference) = change.old.as_deref().and_then(|old| Reference::parse(old).ok())
+            else {
+                continue;
+            };
             let Some(hex) = reference.tag().and_then(signed_hex) else { continue };
-            let Some((new, rule)) = moved.get(&(reference.repository().to_owned(), hex.to_owned())) else { continue };
+            let Some((new, rule)) = moved.get(&(reference.repository().to_owned(), hex.to_owned()))
+            else {
+                continue;
+            };
             let Ok(follows) = reference.with_repository(new.repository()) else { continue };
             change.outcome = Outcome::Rename(follows);
             change.rule = *rule;
             if let Some(fired) = rule.and_then(|rule| fired.get_mut(rule)) {
                 *fired = true;
             }
-            let names = archive.images()[image].names();
-            if let Some(at) = names.iter().position(|name| Some(name.key()) == change.old) {
-                self.names[image][at] = change.outcome.clone();
+            if let Some(outcome) = change.position.and_then(|at| self.names[image].get_mut(at)) {
+                *outcome = change.outcome.clone();
             }
         }
     }
@@ -182,7 +207,7 @@ impl Renaming {
             if !self.names[at].iter().all(|outcome| *outcome == Outcome::Drop) {
                 continue;
             }
-            self.dropped.push(at);
+            self.dropped.insert(at);
             if image.names().is_empty() {
                 self.changes.push(Change {
                     image: Some(at),
@@ -190,6 +215,7 @@ impl Renaming {
                     outcome: Outcome::Drop,
                     rule: None,
                     sites: Vec::new(),
+                    position: None,
                 });
             }
         }
@@ -198,14 +224,19 @@ impl Renaming {
     /// A `name@digest` must name what it leads to: containerd and podman look.
     fn check_digests(&self, archive: &Archive) -> Result<()> {
         for change in &self.changes {
-            let (Some(image), Outcome::Rename(new) | Outcome::Add(new)) = (change.image, &change.outcome) else {
+            let (Some(image), Outcome::Rename(new) | Outcome::Add(new)) =
+                (change.image, &change.outcome)
+            else {
                 continue;
             };
             let target = archive.images()[image].digest();
             if let Some(stated) = new.digest().filter(|stated| Some(*stated) != target) {
                 let found = target.map_or_else(|| "none".to_owned(), |digest| digest.to_string());
-                return Err(Error::new(Code::Reference, format!("{new} names a digest that is not the image's"))
-                    .expected_found(found, stated));
+                return Err(Error::new(
+                    Code::Reference,
+                    format!("{new} names a digest that is not the image's"),
+                )
+                .expected_found(found, stated));
             }
         }
         Ok(())
@@ -253,9 +284,11 @@ impl Renaming {
         names
     }
 
-    /// Whether anything about an image's names changes.
+    /// Whether an image goes, or anything about its names changes.
     pub(super) fn touches(&self, at: usize) -> bool {
-        self.unnamed.contains_key(&at) || self.names[at].iter().any(|outcome| *outcome != Outcome::Keep)
+        self.dropped.contains(&at)
+            || self.unnamed.contains_key(&at)
+            || self.names[at].iter().any(|outcome| *outcome != Outcome::Keep)
     }
 
     /// Every name of the archive and what happens to it, in image order.
@@ -266,13 +299,19 @@ impl Renaming {
 
     /// Positions in [`Archive::images`] of the images that go.
     #[must_use]
-    pub fn dropped(&self) -> &[usize] {
-        &self.dropped
+    pub fn dropped(&self) -> impl Iterator<Item = usize> {
+        self.dropped.iter().copied()
     }
 }
 
-fn change(image: Option<usize>, name: &Name, outcome: Outcome, rule: Option<usize>) -> Change {
-    Change { image, old: Some(name.key()), outcome, rule, sites: name.sites().to_vec() }
+fn change(
+    image: Option<usize>,
+    (position, name): (usize, &Name),
+    outcome: Outcome,
+    rule: Option<usize>,
+) -> Change {
+    let sites = name.sites().to_vec();
+    Change { image, old: Some(name.key()), outcome, rule, sites, position: Some(position) }
 }
 
 /// The digest's hex in a cosign tag: `sha256-<hex>`, then nothing or `.sig`,

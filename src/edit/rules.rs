@@ -69,8 +69,11 @@ impl Rule {
         reject_path(new)?;
         let (old, new) = (reference(old)?, reference(new)?);
         if old.is_name_only() != new.is_name_only() {
-            return Err(Error::new(Code::Rule, format!("one side of \"{old}={new}\" has a tag and the other has none"))
-                .hint("give both sides a tag, or neither to rename the repository and keep its tags"));
+            return Err(Error::new(
+                Code::Rule,
+                format!("one side of \"{old}={new}\" has a tag and the other has none"),
+            )
+            .hint("give both sides a tag, or neither to rename the repository and keep its tags"));
         }
         Ok(Rule::Exact { old: if old.is_name_only() { old } else { old.canonical() }, new })
     }
@@ -108,9 +111,9 @@ impl Rule {
     fn apply(&self, name: &Reference) -> Option<Result<Reference>> {
         match self {
             Rule::New(_) => None,
-            Rule::Exact { old, new } if old.is_name_only() => {
-                (old.repository() == name.repository()).then(|| with_repository(name, new.repository()))
-            }
+            Rule::Exact { old, new } if old.is_name_only() => (old.repository()
+                == name.repository())
+            .then(|| with_repository(name, new.repository())),
             Rule::Exact { old, new } => (old == name).then(|| Ok(new.canonical())),
             Rule::Prefix { old, new } => {
                 let rest = name.repository().strip_prefix(&**old)?;
@@ -122,9 +125,11 @@ impl Rule {
                 let captures = pattern.captures(&text)?;
                 let mut out = String::new();
                 captures.expand(replacement, &mut out);
-                Some(reference(&out).map(|new| new.canonical()).map_err(|e| {
-                    e.hint(format!("--regex turned {text} into this"))
-                }))
+                Some(
+                    reference(&out)
+                        .map(|new| new.canonical())
+                        .map_err(|e| e.hint(format!("--regex turned {text} into this"))),
+                )
             }
         }
     }
@@ -145,7 +150,8 @@ impl std::fmt::Display for Rule {
             Rule::Prefix { old, new } => write!(f, "--prefix {old}={new}"),
             Rule::Regex { pattern, replacement } => {
                 let text = pattern.as_str();
-                let inner = text.strip_prefix("^(?:").and_then(|t| t.strip_suffix(")$")).unwrap_or(text);
+                let inner =
+                    text.strip_prefix("^(?:").and_then(|t| t.strip_suffix(")$")).unwrap_or(text);
                 write!(f, "--regex {inner} {replacement}")
             }
         }
@@ -190,9 +196,9 @@ impl RenameRules {
                 _ => Err(Error::new(Code::Rule, "a line of a map is \"OLD NEW\"")),
             };
             let number = number + 1;
-            self.rules.push(rule.map_err(|e| {
-                Error::new(e.code(), format!("line {number}: {}", e.message()))
-            })?);
+            self.rules.push(
+                rule.map_err(|e| Error::new(e.code(), format!("line {number}: {}", e.message())))?,
+            );
         }
         Ok(self)
     }
@@ -264,10 +270,12 @@ impl RenameRules {
         });
         match (new.next(), new.next()) {
             (None, _) => Ok(None),
-            (Some(old), Some(new)) => {
-                Err(Error::new(Code::Rule, "two new names for one image")
-                    .hint(format!("to rename one to the other: {}={}", old.familiar(), new.familiar())))
-            }
+            (Some(old), Some(new)) => Err(Error::new(Code::Rule, "two new names for one image")
+                .hint(format!(
+                    "to rename one to the other: {}={}",
+                    old.familiar(),
+                    new.familiar()
+                ))),
             (Some(_), None) if self.rules.len() > 1 => {
                 Err(Error::new(Code::Rule, "a NEW name replaces all names and stands alone")
                     .hint("say OLD=NEW for each name"))
@@ -293,12 +301,18 @@ impl RenameRules {
                 0 => String::new(),
                 n => format!(", and {n} more"),
             };
-            return Err(Error::new(Code::RuleUnmatched, format!("no image is named as in \"{rule}\"{more}"))
-                .hint("`ocitar ls` shows the names; --allow-unmatched ignores rules that match nothing"));
+            return Err(Error::new(
+                Code::RuleUnmatched,
+                format!("no image is named as in \"{rule}\"{more}"),
+            )
+            .hint(
+                "`ocitar ls` shows the names; --allow-unmatched ignores rules that match nothing",
+            ));
         }
         if !self.rules.is_empty() && !fired.contains(&true) {
-            return Err(Error::new(Code::RuleUnmatched, "no rule matched any name")
-                .hint("`ocitar ls` shows the names; --allow-unmatched ignores rules that match nothing"));
+            return Err(Error::new(Code::RuleUnmatched, "no rule matched any name").hint(
+                "`ocitar ls` shows the names; --allow-unmatched ignores rules that match nothing",
+            ));
         }
         Ok(())
     }
@@ -318,12 +332,16 @@ fn with_repository(name: &Reference, repository: &str) -> Result<Reference> {
 
 /// `docker.io/library/x.tar` parses as a name, but nobody means one.
 fn reject_path(text: &str) -> Result<()> {
-    const ENDINGS: [&str; 8] = [".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst", ".tar.xz", ".tar.bz2", ".oci"];
+    const ENDINGS: [&str; 8] =
+        [".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst", ".tar.xz", ".tar.bz2", ".oci"];
     let is_path = ENDINGS.iter().any(|ending| text.ends_with(ending))
         || ["/", "./", "../", "~"].iter().any(|start| text.starts_with(start));
     if is_path {
-        return Err(Error::new(Code::Rule, format!("\"{text}\" looks like a file, not like an image name"))
-            .hint("the order is: ocitar retag IN OUT RULE…"));
+        return Err(Error::new(
+            Code::Rule,
+            format!("\"{text}\" looks like a file, not like an image name"),
+        )
+        .hint("the order is: ocitar retag IN OUT RULE…"));
     }
     Ok(())
 }
@@ -338,8 +356,11 @@ fn prefix(text: &str) -> Result<Box<str>> {
     let tried = Reference::parse(&format!("{text}/x/y"));
     match tried {
         Ok(tried) if is_host && tried.repository() == format!("{text}/x/y") => Ok(text.into()),
-        _ => Err(Error::new(Code::Rule, format!("\"{text}\" cannot start an image name: a prefix begins with a registry host"))
-            .hint("Docker Hub is written in full: docker.io, docker.io/library, docker.io/ORG")),
+        _ => Err(Error::new(
+            Code::Rule,
+            format!("\"{text}\" cannot start an image name: a prefix begins with a registry host"),
+        )
+        .hint("Docker Hub is written in full: docker.io, docker.io/library, docker.io/ORG")),
     }
 }
 
@@ -370,7 +391,11 @@ mod tests {
     #[test]
     fn prefixes_match_at_component_borders() {
         let rows = [
-            ("k8s.gcr.io=registry.k8s.io", "k8s.gcr.io/pause:3.1", Some("registry.k8s.io/pause:3.1")),
+            (
+                "k8s.gcr.io=registry.k8s.io",
+                "k8s.gcr.io/pause:3.1",
+                Some("registry.k8s.io/pause:3.1"),
+            ),
             ("docker.io/kube=r.io/k", "kube/x:1", Some("r.io/k/x:1")),
             ("docker.io/kube=r.io/k", "kubeguide/x:1", None),
             ("docker.io/library/=r.io/", "nginx:1", Some("r.io/nginx:1")),

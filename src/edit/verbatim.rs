@@ -30,11 +30,13 @@ pub(super) fn plan(archive: &Archive, edited: Edited, gone: &Gone) -> Result<Pla
 
 fn tar_plan(tar: &Tar, documents: &HashMap<&str, Vec<u8>>, gone: &Gone) -> Result<Plan> {
     let source = &tar.source;
-    let span = |from: u64, to: u64| Span { source: Arc::clone(source), offset: from, len: to - from };
+    let span =
+        |from: u64, to: u64| Span { source: Arc::clone(source), offset: from, len: to - from };
     let mut plan = PlanBuilder::default();
     let mut done = 0;
     for member in tar.index.members() {
-        let document = documents.get(&*member.name).filter(|_| !gone.removed.contains(&member.index));
+        let document =
+            documents.get(&*member.name).filter(|_| !gone.removed.contains(&member.index));
         let target = gone.materialised.get(&member.index);
         let removed = gone.removed.contains(&member.index);
         if document.is_none() && target.is_none() && !removed {

@@ -1,5 +1,6 @@
 //! Byte-preserving edits: replace just what changes.
 
+use std::cmp::Reverse;
 use std::ops::Range;
 
 use crate::json::{Node, Value};
@@ -69,7 +70,9 @@ impl Edits {
     /// The document with the edits made. Where one edit lies inside another
     /// (a value in an item that is removed), the outer one counts.
     pub(crate) fn apply(mut self, document: &[u8]) -> Vec<u8> {
-        self.list.sort_by_key(|(range, _)| (range.start, std::cmp::Reverse(range.end)));
+        // Of edits that start together, what is added comes first (it belongs to
+        // what stands before), then the outermost.
+        self.list.sort_by_key(|(range, _)| (range.start, !range.is_empty(), Reverse(range.end)));
         let mut out = Vec::with_capacity(document.len() + 256);
         let mut done = 0;
         for (range, text) in self.list {
@@ -135,6 +138,16 @@ mod tests {
         assert_eq!(edited("{}", add), "{\"k\":\"v\"}");
         assert_eq!(edited("{ \"a\" : 1 \n}", add), "{ \"a\" : 1,\"k\":\"v\" \n}");
         assert_eq!(edited("[1, 2]", |root, edits| edits.insert_item(root, 0, "9")), "[1,9, 2]");
+    }
+
+    #[test]
+    fn what_is_added_behind_an_item_stays_when_the_next_one_goes() {
+        let out = edited("[1, 2, 3]", |root, edits| {
+            edits.insert_item(root, 0, "9");
+            edits.insert_item(root, 2, "8");
+            edits.retain_items(root, |i| i != 1);
+        });
+        assert_eq!(out, "[1,9, 3,8]");
     }
 
     #[test]

@@ -58,7 +58,12 @@ pub(crate) fn parse(bytes: &[u8], limits: &Limits) -> Result<Node> {
     let mut stream = serde_json::Deserializer::from_str(text);
     let raw: &RawValue = de::Deserialize::deserialize(&mut stream).map_err(|e| syntax(&e))?;
     stream.end().map_err(|_| Error::new(Code::JsonTrailing, "more bytes behind the JSON value"))?;
-    let mut gate = Gate { text, values_left: limits.json_values, depth_left: limits.json_depth, failure: None };
+    let mut gate = Gate {
+        text,
+        values_left: limits.json_values,
+        depth_left: limits.json_depth,
+        failure: None,
+    };
     gate.node(raw)
 }
 
@@ -105,9 +110,10 @@ impl<'a> Gate<'a> {
     /// The items of an array or the fields of an object, not yet parsed.
     /// Takes one level of depth, which the caller gives back.
     fn children(&mut self, text: &'a str) -> Result<Vec<(Box<str>, &'a RawValue)>> {
-        self.depth_left = self.depth_left.checked_sub(1).ok_or_else(|| {
-            Error::new(Code::LimitJson, "JSON nested deeper than the limit")
-        })?;
+        self.depth_left = self
+            .depth_left
+            .checked_sub(1)
+            .ok_or_else(|| Error::new(Code::LimitJson, "JSON nested deeper than the limit"))?;
         let mut stream = serde_json::Deserializer::from_str(text);
         let mut children = Children(self).deserialize(&mut stream);
         if let Some(failure) = self.failure.take() {
@@ -251,7 +257,8 @@ impl Node {
     /// An object of strings, in document order; empty when absent.
     pub(crate) fn map_field(&self, name: &str) -> Result<Vec<(Box<str>, Box<str>)>> {
         let Some(node) = self.field(name)? else { return Ok(Vec::new()) };
-        let fields = node.object().ok_or_else(|| shape(&format!("\"{name}\" must be an object")))?;
+        let fields =
+            node.object().ok_or_else(|| shape(&format!("\"{name}\" must be an object")))?;
         fields
             .iter()
             .map(|(key, node)| match &node.value {
@@ -279,8 +286,11 @@ impl Node {
         };
         match text.parse::<u64>() {
             Ok(size) if i64::try_from(size).is_ok() => Ok(Some(size)),
-            _ => Err(Error::new(Code::JsonRange, format!("\"{name}\" must be a whole number from 0 to 2^63-1"))
-                .expected_found("0 to 9223372036854775807", text)),
+            _ => Err(Error::new(
+                Code::JsonRange,
+                format!("\"{name}\" must be a whole number from 0 to 2^63-1"),
+            )
+            .expected_found("0 to 9223372036854775807", text)),
         }
     }
 
@@ -335,7 +345,10 @@ mod tests {
             (deep(64), None),
             (deep(65), Some(Code::LimitJson)),
             (b"[".repeat(1 << 20), Some(Code::JsonSyntax)),
-            ([b"[".to_vec(), b"1,".repeat(300_000), b"1]".to_vec()].concat(), Some(Code::LimitJson)),
+            (
+                [b"[".to_vec(), b"1,".repeat(300_000), b"1]".to_vec()].concat(),
+                Some(Code::LimitJson),
+            ),
         ];
         for (bytes, want) in rows {
             let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(40)]).into_owned();
@@ -376,7 +389,8 @@ mod tests {
             ("null", Ok(None)),
         ];
         for (text, want) in rows {
-            let root = parse(format!("{{\"size\":{text}}}").as_bytes(), &Limits::default()).unwrap();
+            let root =
+                parse(format!("{{\"size\":{text}}}").as_bytes(), &Limits::default()).unwrap();
             assert_eq!(root.size_field("size").map_err(|e| e.code()), want, "{text}");
         }
     }

@@ -55,7 +55,10 @@ pub struct Source {
 
 #[derive(Debug)]
 enum Kind {
-    Mapped { map: Map, file: Opened },
+    Mapped {
+        map: Map,
+        file: Opened,
+    },
     File(Opened),
     Memory(Box<[u8]>),
     /// Some ranges of a stream that has gone by.
@@ -139,8 +142,11 @@ impl Source {
         let (Kind::Mapped { file, .. } | Kind::File(file)) = &self.kind else { return Ok(()) };
         let now = Stamp::of(&file.file).map_err(|e| Error::io(&self.label, e))?;
         if now != file.stamp {
-            return Err(Error::new(Code::InputChanged, "the file was written to while it was read")
-                .in_archive(&self.label));
+            return Err(Error::new(
+                Code::InputChanged,
+                "the file was written to while it was read",
+            )
+            .in_archive(&self.label));
         }
         Ok(())
     }
@@ -187,7 +193,9 @@ impl Source {
 
     fn try_read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         match &self.kind {
-            Kind::Mapped { map, .. } if buffer.len() < BULK => copy_from(map.bytes(), offset, buffer),
+            Kind::Mapped { map, .. } if buffer.len() < BULK => {
+                copy_from(map.bytes(), offset, buffer)
+            }
             Kind::Mapped { file, .. } => file.file.read_exact_at(buffer, offset),
             Kind::Memory(bytes) => copy_from(bytes, offset, buffer),
             Kind::File(file) => file.file.read_exact_at(buffer, offset),

@@ -61,7 +61,10 @@ impl<'a> Header<'a> {
             ));
         }
         if &block[508..512] == b"tar\0" {
-            return Err(Error::new(Code::TarMagic, "a star header, whose name prefix readers cut differently"));
+            return Err(Error::new(
+                Code::TarMagic,
+                "a star header, whose name prefix readers cut differently",
+            ));
         }
         Ok(Header { block, dialect })
     }
@@ -84,12 +87,8 @@ impl<'a> Header<'a> {
     /// Checks the numbers that are not used: Go refuses the whole archive when
     /// one of them does not parse, so no daemon could load it.
     pub(crate) fn check_numbers(&self) -> Result<()> {
-        let fields = [
-            ("mode", 100..108),
-            ("uid", 108..116),
-            ("gid", 116..124),
-            ("mtime", 136..148),
-        ];
+        let fields =
+            [("mode", 100..108), ("uid", 108..116), ("gid", 116..124), ("mtime", 136..148)];
         for (name, range) in fields {
             number(&self.block[range]).ok_or_else(|| numeric(name))?;
         }
@@ -116,7 +115,10 @@ impl<'a> Header<'a> {
 }
 
 fn numeric(field: &str) -> Error {
-    Error::new(Code::TarNumeric, format!("the {field} field is not a number every reader reads alike"))
+    Error::new(
+        Code::TarNumeric,
+        format!("the {field} field is not a number every reader reads alike"),
+    )
 }
 
 fn until_nul(field: &[u8]) -> &[u8] {
@@ -184,7 +186,8 @@ mod tests {
 
     #[test]
     fn sizes_pad_to_blocks() {
-        let rows = [(0, Some(0)), (1, Some(512)), (512, Some(512)), (513, Some(1024)), (u64::MAX, None)];
+        let rows =
+            [(0, Some(0)), (1, Some(512)), (512, Some(512)), (513, Some(1024)), (u64::MAX, None)];
         for (size, want) in rows {
             assert_eq!(padded(size), want);
         }

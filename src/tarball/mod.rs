@@ -181,8 +181,9 @@ impl TarIndex {
             (Kind::Symlink, Some(link)) => join(&member.name, link),
             (Kind::HardLink, Some(link)) => join("", link),
             _ => {
-                return Err(Error::new(Code::TarLink, "a regular member is wanted here")
-                    .at(member.place()));
+                return Err(
+                    Error::new(Code::TarLink, "a regular member is wanted here").at(member.place())
+                );
             }
         };
         let found = target.as_deref().and_then(|target| self.find(target));
@@ -196,7 +197,10 @@ impl TarIndex {
             }
             _ => Err(Error::new(
                 Code::TarLink,
-                format!("no regular member at the link's target \"{}\"", member.link.as_deref().unwrap_or("")),
+                format!(
+                    "no regular member at the link's target \"{}\"",
+                    member.link.as_deref().unwrap_or("")
+                ),
             )
             .at(member.place())),
         }
@@ -207,7 +211,9 @@ impl TarIndex {
     pub(crate) fn check_names(&self, source: &Source, findings: &mut Diagnostics) {
         for pair in self.by_name.windows(2) {
             let [first, second] = [pair[0], pair[1]].map(|i| &self.members[i as usize]);
-            if first.name != second.name || (first.kind, second.kind) == (Kind::Directory, Kind::Directory) {
+            if first.name != second.name
+                || (first.kind, second.kind) == (Kind::Directory, Kind::Directory)
+            {
                 continue;
             }
             let same = first.kind == second.kind
@@ -246,7 +252,11 @@ fn check_trailing(source: &Source, end: End, findings: &mut Diagnostics) -> End 
     if zeros < len || from + len < source.len() {
         let message = "bytes behind the end of the archive, which no consumer reads";
         let place = Place::offset(from + zeros);
-        findings.error(Error::new(Code::TarTrailing, message).at(place).hint("archives cannot be joined by cat; use `ocitar merge`"));
+        findings.error(
+            Error::new(Code::TarTrailing, message)
+                .at(place)
+                .hint("archives cannot be joined by cat; use `ocitar merge`"),
+        );
     }
     End { padding: from + zeros, ..end }
 }

@@ -17,25 +17,21 @@ pub(crate) struct Records {
 /// differ on everything else, and on which of two equal keys counts.
 pub(crate) fn parse(body: &[u8]) -> Result<Records> {
     let mut records = Records::default();
-    each(body, |key, value| {
-        match key {
-            b"path" => set(&mut records.path, name(value)?),
-            b"linkpath" => set(&mut records.link_path, name(value)?),
-            b"size" => set(&mut records.size, decimal(value).ok_or_else(|| bad_number("size"))?),
-            _ if key.starts_with(b"GNU.sparse.") => {
-                Err(Error::new(Code::TarSparse, "a sparse member"))
-            }
-            b"hdrcharset" if value != b"ISO-IR 10646 2000 UTF-8" => {
-                Err(Error::new(Code::TarPaxSyntax, "names in a character set other than UTF-8"))
-            }
-            b"uid" | b"gid" if !value.is_empty() && decimal(value).is_none() => {
-                Err(bad_number("owner"))
-            }
-            b"mtime" | b"atime" | b"ctime" if !value.is_empty() && !is_time(value) => {
-                Err(bad_number("time"))
-            }
-            _ => Ok(()),
+    each(body, |key, value| match key {
+        b"path" => set(&mut records.path, name(value)?),
+        b"linkpath" => set(&mut records.link_path, name(value)?),
+        b"size" => set(&mut records.size, decimal(value).ok_or_else(|| bad_number("size"))?),
+        _ if key.starts_with(b"GNU.sparse.") => Err(Error::new(Code::TarSparse, "a sparse member")),
+        b"hdrcharset" if value != b"ISO-IR 10646 2000 UTF-8" => {
+            Err(Error::new(Code::TarPaxSyntax, "names in a character set other than UTF-8"))
         }
+        b"uid" | b"gid" if !value.is_empty() && decimal(value).is_none() => {
+            Err(bad_number("owner"))
+        }
+        b"mtime" | b"atime" | b"ctime" if !value.is_empty() && !is_time(value) => {
+            Err(bad_number("time"))
+        }
+        _ => Ok(()),
     })?;
     Ok(records)
 }
@@ -44,7 +40,9 @@ pub(crate) fn parse(body: &[u8]) -> Result<Records> {
 /// apply them, so it may only hold what changes no member.
 pub(crate) fn check_global(body: &[u8]) -> Result<()> {
     each(body, |key, _| match key {
-        b"comment" | b"mtime" | b"atime" | b"ctime" | b"uname" | b"gname" | b"uid" | b"gid" => Ok(()),
+        b"comment" | b"mtime" | b"atime" | b"ctime" | b"uname" | b"gname" | b"uid" | b"gid" => {
+            Ok(())
+        }
         _ => Err(Error::new(
             Code::TarPaxGlobal,
             format!("a global pax header sets {:?}", String::from_utf8_lossy(key)),
@@ -57,7 +55,8 @@ fn each(mut body: &[u8], mut visit: impl FnMut(&[u8], &[u8]) -> Result<()>) -> R
         let (record, rest) = split_record(body)
             .ok_or_else(|| Error::new(Code::TarPaxSyntax, "a malformed pax record"))?;
         let equals = record.iter().position(|b| *b == b'=').filter(|at| *at > 0);
-        let equals = equals.ok_or_else(|| Error::new(Code::TarPaxSyntax, "a pax record without a key"))?;
+        let equals =
+            equals.ok_or_else(|| Error::new(Code::TarPaxSyntax, "a pax record without a key"))?;
         visit(&record[..equals], &record[equals + 1..])?;
         body = rest;
     }

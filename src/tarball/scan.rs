@@ -193,8 +193,9 @@ impl<'l> Scanner<'l> {
             None => size,
             Some(stated) if stated == size || (stated >= 8 << 30 && size == 0) => stated,
             Some(stated) => {
-                return Err(conflict("the pax size is not the header's size")
-                    .expected_found(size, stated));
+                return Err(
+                    conflict("the pax size is not the header's size").expected_found(size, stated)
+                );
             }
         };
         let raw = pending.long_name.take().or(pax.path).unwrap_or_else(|| header.name());
@@ -226,8 +227,11 @@ impl<'l> Scanner<'l> {
             return Err(Error::new(Code::TarMagic, "a link or device without magic"));
         }
         if kind != Kind::File && size != 0 {
-            return Err(Error::new(Code::TarHdrOnlySize, "a member kind without data states a size")
-                .expected_found(0, size));
+            return Err(Error::new(
+                Code::TarHdrOnlySize,
+                "a member kind without data states a size",
+            )
+            .expected_found(0, size));
         }
         let start = pending.start.unwrap_or(self.offset);
         let index = self.members;
@@ -241,7 +245,8 @@ impl<'l> Scanner<'l> {
             }
         };
         if name.starts_with('/') {
-            let message = "an absolute name: docker strips it, containerd and crane look for it as it is";
+            let message =
+                "an absolute name: docker strips it, containerd and crane look for it as it is";
             findings.warning(Error::new(Code::TarName, message).at(place(&name)));
         }
         if kind == Kind::Device {
@@ -256,7 +261,9 @@ impl<'l> Scanner<'l> {
                 Some(link.into_boxed_str())
             }
             // GNU tar writes no `K` here; readers that see one show a link.
-            _ if link.is_some() => return Err(conflict("a link target on a member that is no link")),
+            _ if link.is_some() => {
+                return Err(conflict("a link target on a member that is no link"));
+            }
             _ => None,
         };
         Ok(Member {
@@ -307,8 +314,11 @@ impl<'l> Scanner<'l> {
         let mut block = [0xff; BLOCK_LEN];
         let got = input.read_at(at + BLOCK, &mut block)?;
         if block[..got].iter().any(|b| *b != 0) {
-            return Err(Error::new(Code::TarEof, "one zero block, then more: Go refuses it, others go on or stop")
-                .at(Place::offset(at)));
+            return Err(Error::new(
+                Code::TarEof,
+                "one zero block, then more: Go refuses it, others go on or stop",
+            )
+            .at(Place::offset(at)));
         }
         let marker = if got == BLOCK_LEN { Marker::Full } else { Marker::Half };
         Ok(End { offset: at, marker, padding: at + BLOCK + got as u64 })
@@ -336,8 +346,10 @@ impl<'l> Scanner<'l> {
     fn no_dangling(&self, pending: &Pending) -> Result<()> {
         match pending.start {
             None => Ok(()),
-            Some(start) => Err(Error::new(Code::TarExtDangling, "an extended header without a member")
-                .at(Place::offset(start))),
+            Some(start) => {
+                Err(Error::new(Code::TarExtDangling, "an extended header without a member")
+                    .at(Place::offset(start)))
+            }
         }
     }
 
@@ -345,8 +357,9 @@ impl<'l> Scanner<'l> {
     /// start the file is no tar, further on it is damaged.
     fn not_a_header(&self, error: Error, at: u64) -> Error {
         if at == 0 {
-            return Error::new(Code::Format, "not a tar archive")
-                .hint("image archives are tar files, plain or compressed with gzip, zstd, xz or bzip2");
+            return Error::new(Code::Format, "not a tar archive").hint(
+                "image archives are tar files, plain or compressed with gzip, zstd, xz or bzip2",
+            );
         }
         error.at(Place { index: Some(self.members), ..Place::offset(at) })
     }

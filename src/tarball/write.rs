@@ -30,7 +30,8 @@ pub(crate) fn resized(source: &Source, member: &Member, size: u64) -> Result<Vec
     if !keeps_headers {
         let old = header;
         header = tar::Header::new_ustar();
-        let bad = |e| Error::new(Code::TarNumeric, "a header field").caused_by(e).at(member.place());
+        let bad =
+            |e| Error::new(Code::TarNumeric, "a header field").caused_by(e).at(member.place());
         // A link's mode says nothing about the file it becomes.
         header.set_mode(if member.kind == Kind::File { old.mode().map_err(bad)? } else { 0o644 });
         header.set_uid(old.uid().map_err(bad)?);

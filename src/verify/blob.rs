@@ -26,11 +26,19 @@ pub(super) fn check(check: &Check, limits: &Limits, progress: &dyn Progress) -> 
     findings
 }
 
-fn compare(check: &Check, limits: &Limits, progress: &dyn Progress, findings: &mut Findings) -> Result<()> {
+fn compare(
+    check: &Check,
+    limits: &Limits,
+    progress: &dyn Progress,
+    findings: &mut Findings,
+) -> Result<()> {
     let mut error = |error: Error| findings.push((Severity::Error, error));
     let len = check.entry.span.len;
     for stated in check.sizes.iter().filter(|stated| **stated != len) {
-        error(Error::new(Code::SizeMismatch, "not of the size its descriptor states").expected_found(stated, len));
+        error(
+            Error::new(Code::SizeMismatch, "not of the size its descriptor states")
+                .expected_found(stated, len),
+        );
     }
     let mut head = vec![0; Compression::SNIFF_LEN.min(usize::try_from(len).unwrap_or(usize::MAX))];
     check.entry.span.source.read_exact_at(check.entry.span.offset, &mut head)?;
@@ -55,7 +63,10 @@ fn compare(check: &Check, limits: &Limits, progress: &dyn Progress, findings: &m
         if found != Some(*stated) {
             is_corrupt = true;
             let found = found.map_or_else(String::new, |digest| digest.to_string());
-            error(Error::new(Code::DigestMismatch, "corrupt: not the bytes of its digest").expected_found(stated, found));
+            error(
+                Error::new(Code::DigestMismatch, "corrupt: not the bytes of its digest")
+                    .expected_found(stated, found),
+            );
         }
     }
     // A corrupt blob is corrupt; that it then does not unpack is no news.
@@ -68,10 +79,17 @@ fn compare(check: &Check, limits: &Limits, progress: &dyn Progress, findings: &m
         Some(Ok(digest)) => Some(*digest),
         Some(Err(_)) => None,
     };
-    if let Some(stated) = check.either.filter(|stated| plain != Some(*stated) && content != Some(*stated)) {
+    if let Some(stated) =
+        check.either.filter(|stated| plain != Some(*stated) && content != Some(*stated))
+    {
         let found = plain.map_or_else(String::new, |digest| digest.to_string());
-        error(Error::new(Code::DigestMismatch, "corrupt: neither these bytes nor their content have the digest of the name")
-            .expected_found(stated, found));
+        error(
+            Error::new(
+                Code::DigestMismatch,
+                "corrupt: neither these bytes nor their content have the digest of the name",
+            )
+            .expected_found(stated, found),
+        );
         return Ok(());
     }
     match unpacked {
@@ -107,7 +125,9 @@ fn unpack(
         while input.read(&mut rest).map_err(decode_error)? > 0 {}
     }
     match unpacked {
-        Err(error) if matches!(error.code(), Code::Interrupted | Code::Io | Code::InputChanged) => Err(error),
+        Err(error) if matches!(error.code(), Code::Interrupted | Code::Io | Code::InputChanged) => {
+            Err(error)
+        }
         other => Ok(other),
     }
 }
@@ -186,7 +206,8 @@ fn check_type(media_type: &MediaType, found: Compression) -> Option<(Severity, E
     let sniffed = matches!(found, Compression::None | Compression::Gzip | Compression::Zstd)
         && (media_type.is_docker() || declared != Compression::None);
     let severity = if sniffed { Severity::Warning } else { Severity::Error };
-    let error = Error::new(Code::MediaType, format!("the media type {media_type} does not fit the bytes"));
+    let error =
+        Error::new(Code::MediaType, format!("the media type {media_type} does not fit the bytes"));
     Some((severity, error.expected_found(declared, found)))
 }
 

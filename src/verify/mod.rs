@@ -130,9 +130,10 @@ impl Archive {
         }
         found.sort_by_key(|(_, error)| (error.place().index, error.place().offset));
         found.into_iter().for_each(|(severity, error)| findings.push(severity, error));
-        let images = self.images().iter().map(|image| {
-            check_image(self, image, options, &damaged, &mut findings)
-        });
+        let images = self
+            .images()
+            .iter()
+            .map(|image| check_image(self, image, options, &damaged, &mut findings));
         let images = images.collect();
         note_members(&claims, &mut findings);
         let unverifiable = claims.unverifiable;
@@ -148,12 +149,14 @@ fn note_members(claims: &claims::Claims, findings: &mut Diagnostics) {
     };
     if !claims.unreferenced.is_empty() {
         let names = &claims.unreferenced;
-        let message = format!("{} that nothing refers to: {}", count(names.len(), "blob"), list(names));
+        let message =
+            format!("{} that nothing refers to: {}", count(names.len(), "blob"), list(names));
         findings.note(Error::new(Code::Unreferenced, message));
     }
     if !claims.unverifiable.is_empty() {
         let names = &claims.unverifiable;
-        let message = format!("{} that no digest covers: {}", count(names.len(), "file"), list(names));
+        let message =
+            format!("{} that no digest covers: {}", count(names.len(), "file"), list(names));
         findings.note(Error::new(Code::Unverifiable, message));
     }
 }
@@ -178,7 +181,10 @@ fn check_image(
     if let Target::Manifest(top) = image.target() {
         let entry = archive.blob(&top.digest);
         let is_missing = entry.is_none();
-        blobs.insert(top.digest.to_string(), entry.is_some_and(|entry| !damaged.contains(&entry.name)));
+        blobs.insert(
+            top.digest.to_string(),
+            entry.is_some_and(|entry| !damaged.contains(&entry.name)),
+        );
         if is_missing {
             missing = true;
             let message = format!("{label}: {} is not in the archive", top.digest);
@@ -256,7 +262,8 @@ fn needed(manifest: &ImageManifest) -> Vec<(String, Option<&crate::archive::Entr
         if layer.entry().is_none() && layer.is_foreign() {
             continue;
         }
-        let name = layer.descriptor().map_or_else(|| layer.path().to_owned(), |d| d.digest.to_string());
+        let name =
+            layer.descriptor().map_or_else(|| layer.path().to_owned(), |d| d.digest.to_string());
         all.push((name, layer.entry()));
     }
     all
@@ -268,7 +275,9 @@ fn check_shape(label: &str, manifest: &ImageManifest, findings: &mut Diagnostics
     let place = place_of(manifest);
     let layers = manifest.layers().len();
     if !config.has_rootfs {
-        let message = format!("{label}: the configuration has no rootfs of type \"layers\"; docker refuses it");
+        let message = format!(
+            "{label}: the configuration has no rootfs of type \"layers\"; docker refuses it"
+        );
         findings.error(Error::new(Code::ImageRootfs, message).at(place));
     } else if layers != config.diff_ids.len() && manifest.descriptor().is_some() {
         let error = Error::new(Code::ImageLayerCount, format!("{label}: layers of the manifest"));

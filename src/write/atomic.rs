@@ -21,7 +21,12 @@ pub(super) enum Destination {
 
 impl Destination {
     /// Checks the path, and the space when the size is known, and starts.
-    pub(super) fn open(path: &Path, inputs: &[&Archive], force: bool, size: Option<u64>) -> Result<Destination> {
+    pub(super) fn open(
+        path: &Path,
+        inputs: &[&Archive],
+        force: bool,
+        size: Option<u64>,
+    ) -> Result<Destination> {
         // A link is kept, and what it leads to replaced.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let old = match fs::metadata(&path) {
@@ -31,7 +36,8 @@ impl Destination {
         };
         if let Some(old) = &old {
             if old.is_dir() {
-                return Err(Error::new(Code::Usage, "the output is a directory").in_archive(path.display().to_string()));
+                return Err(Error::new(Code::Usage, "the output is a directory")
+                    .in_archive(path.display().to_string()));
             }
             if inputs.iter().any(|input| input.is_file(old.dev(), old.ino())) {
                 return Err(Error::new(Code::OutSame, "the output is the input")
@@ -39,7 +45,10 @@ impl Destination {
                     .hint("write to another file, then rename it"));
             }
             if !old.is_file() {
-                let file = fs::OpenOptions::new().write(true).open(&path).map_err(|e| Error::io(&path, e))?;
+                let file = fs::OpenOptions::new()
+                    .write(true)
+                    .open(&path)
+                    .map_err(|e| Error::io(&path, e))?;
                 return Ok(Destination::Special { file, path });
             }
             if !force {

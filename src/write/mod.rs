@@ -63,8 +63,12 @@ impl Plan {
         let method = if plain {
             copy::pieces(self, output.file(), progress).map_err(|e| output.write_error(e))?
         } else {
-            self.compress(&mut io::BufWriter::with_capacity(1 << 20, output.file()), options.codec, progress)
-                .map_err(|e| output.write_error(e))?;
+            self.compress(
+                &mut io::BufWriter::with_capacity(1 << 20, output.file()),
+                options.codec,
+                progress,
+            )
+            .map_err(|e| output.write_error(e))?;
             Method::Compressed
         };
         for input in inputs {
@@ -94,7 +98,12 @@ impl Plan {
         Ok(Written { bytes: counted.bytes, method })
     }
 
-    fn compress(&self, output: &mut dyn Write, codec: Codec, progress: &dyn Progress) -> Result<()> {
+    fn compress(
+        &self,
+        output: &mut dyn Write,
+        codec: Codec,
+        progress: &dyn Progress,
+    ) -> Result<()> {
         let failed = |e: io::Error| Error::new(Code::Io, format!("cannot write: {e}")).caused_by(e);
         let mut encoder = Encoder::new(codec, output)?;
         self.visit(&mut |bytes| {

@@ -41,7 +41,8 @@ pub fn run(verb: &Inspect, common: &Common, printer: &Printer) -> Result<u8> {
         return Err(fail(no_platform(spec, &images)));
     }
     if printer.json {
-        let images: Vec<Value> = images.iter().map(|image| image_json(&archive, image, &wanted)).collect();
+        let images: Vec<Value> =
+            images.iter().map(|image| image_json(&archive, image, &wanted)).collect();
         let referrers = archive.referrers().map(|descriptor| {
             json!({
                 "digest": descriptor.digest.to_string(),
@@ -64,31 +65,42 @@ pub fn run(verb: &Inspect, common: &Common, printer: &Printer) -> Result<u8> {
             image_text(&archive, image, &wanted, &mut text);
         }
         for descriptor in archive.referrers() {
-            let kind = descriptor.artifact_type.as_deref().unwrap_or(descriptor.media_type.as_str());
+            let kind =
+                descriptor.artifact_type.as_deref().unwrap_or(descriptor.media_type.as_str());
             let subject = archive.subject_of(descriptor).map(|subject| subject.digest.to_string());
             let subject = subject.unwrap_or_else(|| "an absent subject".into());
-            let _ = writeln!(text, "\nReferrer:    {} {}\n  About:     {subject}", descriptor.digest, printable(kind));
+            let _ = writeln!(
+                text,
+                "\nReferrer:    {} {}\n  About:     {subject}",
+                descriptor.digest,
+                printable(kind)
+            );
         }
         output::data(text.as_bytes())?;
-        printer.findings(archive.findings(), if printer.quiet { Severity::Error } else { Severity::Note });
+        let least = if printer.quiet { Severity::Error } else { Severity::Note };
+        printer.findings(archive.label(), archive.findings(), least);
     }
     Ok(archive.findings().exit_code())
 }
 
 fn parse_platform(text: &str) -> Result<PlatformSpec> {
     PlatformSpec::parse(text).map_err(|e| {
-        Error::new(Code::Usage, format!("platform \"{text}\": {e}")).hint("for example linux/arm64, linux/arm/v7")
+        Error::new(Code::Usage, format!("platform \"{text}\": {e}"))
+            .hint("for example linux/arm64, linux/arm/v7")
     })
 }
 
 fn no_image(archive: &Archive, name: &str) -> Error {
     let names: Vec<String> = archive.images().iter().map(Image::label).take(10).collect();
-    Error::new(Code::NoMatch, format!("no image \"{name}\"")).hint(format!("there is: {}", names.join(", ")))
+    Error::new(Code::NoMatch, format!("no image \"{name}\""))
+        .hint(format!("there is: {}", names.join(", ")))
 }
 
 fn no_platform(spec: &PlatformSpec, images: &[&Image]) -> Error {
-    let there: Vec<String> = images.iter().flat_map(|image| image.platforms()).map(platform_text).take(20).collect();
-    Error::new(Code::NoMatch, format!("no image for {spec}")).hint(format!("there is: {}", there.join(", ")))
+    let there: Vec<String> =
+        images.iter().flat_map(|image| image.platforms()).map(platform_text).take(20).collect();
+    Error::new(Code::NoMatch, format!("no image for {spec}"))
+        .hint(format!("there is: {}", there.join(", ")))
 }
 
 /// Prints one document as its bytes are.
@@ -107,13 +119,20 @@ fn raw_document(
     }
     let [image] = images else {
         let names: Vec<String> = images.iter().map(|image| image.label()).take(10).collect();
-        return Err(Error::new(Code::Usage, format!("--raw prints one image's document, and this is {}", images.len()))
-            .hint(format!("name one: {}", names.join(", "))));
+        return Err(Error::new(
+            Code::Usage,
+            format!("--raw prints one image's document, and this is {}", images.len()),
+        )
+        .hint(format!("name one: {}", names.join(", "))));
     };
     let entry = if raw == Raw::Index {
-        image.digest().and_then(|digest| archive.blob(&digest)).ok_or_else(|| missing("index for this image"))?
+        image
+            .digest()
+            .and_then(|digest| archive.blob(&digest))
+            .ok_or_else(|| missing("index for this image"))?
     } else {
-        let manifests: Vec<&ImageManifest> = image.platforms()
+        let manifests: Vec<&ImageManifest> = image
+            .platforms()
             .filter(|manifest| match (platform, manifest.platform()) {
                 (Some(spec), Some(platform)) => spec.matches(&platform),
                 (Some(_), None) => false,
@@ -122,10 +141,14 @@ fn raw_document(
             .collect();
         let [manifest] = &manifests[..] else {
             let there: Vec<String> = image.platforms().map(platform_text).collect();
-            return Err(Error::new(Code::NoMatch, format!("--raw prints one platform's document, and this is {}", manifests.len()))
-                .hint(format!("--platform {}", there.join(" or "))));
+            return Err(Error::new(
+                Code::NoMatch,
+                format!("--raw prints one platform's document, and this is {}", manifests.len()),
+            )
+            .hint(format!("--platform {}", there.join(" or "))));
         };
-        let entry = if raw == Raw::Manifest { manifest.manifest_entry() } else { manifest.config_entry() };
+        let entry =
+            if raw == Raw::Manifest { manifest.manifest_entry() } else { manifest.config_entry() };
         let what = if raw == Raw::Manifest { "manifest for it" } else { "configuration for it" };
         entry.cloned().ok_or_else(|| missing(what))?
     };
@@ -138,7 +161,12 @@ fn raw_document(
     Ok(0)
 }
 
-fn image_text(archive: &Archive, image: &Image, wanted: &dyn Fn(&&ImageManifest) -> bool, text: &mut String) {
+fn image_text(
+    archive: &Archive,
+    image: &Image,
+    wanted: &dyn Fn(&&ImageManifest) -> bool,
+    text: &mut String,
+) {
     let names: Vec<String> = image.names().iter().map(ToString::to_string).collect();
     let names = if names.is_empty() { "<none>".to_owned() } else { names.join(", ") };
     let digest = image.digest().map_or_else(|| "-".into(), |digest| digest.to_string());
@@ -179,7 +207,9 @@ fn manifest_text(manifest: &ImageManifest, text: &mut String) {
     for (i, layer) in manifest.layers().iter().enumerate() {
         let key = if i == 0 { "Layers:" } else { "" };
         line(key, &layer_line(layer));
-        if let Some(diff_id) = layer.diff_id().filter(|id| layer.descriptor().is_none_or(|d| d.digest != *id)) {
+        if let Some(diff_id) =
+            layer.diff_id().filter(|id| layer.descriptor().is_none_or(|d| d.digest != *id))
+        {
             line("", &format!("  diff ID {diff_id}"));
         }
     }
@@ -216,7 +246,10 @@ fn config_text(config: &Config, line: &mut dyn FnMut(&str, &str)) {
 }
 
 fn layer_line(layer: &Layer) -> String {
-    let digest = layer.descriptor().map(|d| d.digest.to_string()).or_else(|| layer.diff_id().map(|id| id.to_string()));
+    let digest = layer
+        .descriptor()
+        .map(|d| d.digest.to_string())
+        .or_else(|| layer.diff_id().map(|id| id.to_string()));
     let digest = digest.unwrap_or_else(|| layer.path().to_owned());
     match layer.entry() {
         Some(entry) => format!("{digest} {} {}", size(entry.span.len), compression_of(layer)),
@@ -228,10 +261,13 @@ fn layer_line(layer: &Layer) -> String {
 /// What a layer's first bytes say; its media type where they were not kept.
 fn compression_of(layer: &Layer) -> String {
     let Some(entry) = layer.entry() else { return "-".into() };
-    let mut head = vec![0; Compression::SNIFF_LEN.min(usize::try_from(entry.span.len).unwrap_or(usize::MAX))];
+    let mut head =
+        vec![0; Compression::SNIFF_LEN.min(usize::try_from(entry.span.len).unwrap_or(usize::MAX))];
     if entry.span.source.read_exact_at(entry.span.offset, &mut head).is_ok() {
         return match (Compression::sniff(&head), layer.descriptor()) {
-            (Compression::None, Some(d)) if d.media_type.as_str().ends_with("json") => "json".into(),
+            (Compression::None, Some(d)) if d.media_type.as_str().ends_with("json") => {
+                "json".into()
+            }
             (compression, _) => compression.to_string(),
         };
     }

@@ -18,14 +18,16 @@ pub fn run(verb: &Ls, common: &Common, printer: &Printer) -> Result<u8> {
         match opened.and_then(Archive::check) {
             Ok(archive) => {
                 if !printer.quiet {
-                    printer.findings(archive.findings(), Severity::Warning);
+                    printer.findings(archive.label(), archive.findings(), Severity::Warning);
                 }
                 archives.push(archive_json(&archive));
                 rows.extend(archive.images().iter().flat_map(|image| rows_of(&archive, image)));
             }
             Err(error) => {
                 printer.error(&error);
-                archives.push(json!({ "path": input.display().to_string(), "error": error_json(&error) }));
+                archives.push(
+                    json!({ "path": input.display().to_string(), "error": error_json(&error) }),
+                );
                 code = code.max(exit_code(&error));
             }
         }
@@ -34,7 +36,10 @@ pub fn run(verb: &Ls, common: &Common, printer: &Printer) -> Result<u8> {
     if printer.json {
         output::json_data(&json!({ "archives": archives }))?;
     } else if printer.quiet {
-        let names = rows.iter().filter(|row| row[1] != UNNAMED).map(|row| format!("{}\n", row[1]));
+        let names = rows
+            .iter()
+            .filter(|row| !row[1].starts_with(UNNAMED))
+            .map(|row| format!("{}\n", row[1]));
         output::data(names.collect::<String>().as_bytes())?;
     } else if !rows.is_empty() || code == 0 {
         let mut header = vec!["ARCHIVE", "REF", "TYPE", "DIGEST", "SIZE", "PLATFORMS"];
@@ -69,14 +74,18 @@ fn rows_of(archive: &Archive, image: &Image) -> Vec<Vec<String>> {
         ]
     };
     if image.names().is_empty() {
-        return vec![row(UNNAMED)];
+        let tag = image.bare_tags().next();
+        return vec![
+            row(&tag.map_or_else(|| UNNAMED.to_owned(), |tag| format!("{UNNAMED}:{tag}"))),
+        ];
     }
     image.names().iter().map(|name| row(&name.to_string())).collect()
 }
 
 /// A platform, marked when the archive does not hold all of it.
 pub fn platform_text(manifest: &ImageManifest) -> String {
-    let platform = manifest.platform().map_or_else(|| "unknown".to_owned(), |platform| platform.to_string());
+    let platform =
+        manifest.platform().map_or_else(|| "unknown".to_owned(), |platform| platform.to_string());
     let platform = printable(&platform).into_owned();
     match (manifest.is_complete(), manifest.is_present() && manifest.config_entry().is_some()) {
         (true, _) => platform,
@@ -97,6 +106,7 @@ fn archive_json(archive: &Archive) -> Value {
         });
         json!({
             "names": image.names().iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "tags": image.bare_tags().collect::<Vec<_>>(),
             "type": image.media_type().as_str(),
             "digest": image.digest().map(|digest| digest.to_string()),
             "size": archive.size_of(image),

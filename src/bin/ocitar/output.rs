@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use ocitar::diagnostics::{Diagnostic, Severity};
+use ocitar::diagnostics::{Diagnostic, Diagnostics, Severity};
 use ocitar::error::{Code, Error, Result};
 use ocitar::text::printable;
 use serde_json::{Value, json};
@@ -36,15 +36,16 @@ impl Printer {
         }
     }
 
-    /// Prints findings of at least a severity.
-    pub fn findings<'a>(&self, findings: impl IntoIterator<Item = &'a Diagnostic>, least: Severity) {
-        for finding in findings.into_iter().filter(|finding| finding.severity >= least) {
+    /// Prints the findings about an archive, of at least a severity.
+    pub fn findings(&self, archive: &str, findings: &Diagnostics, least: Severity) {
+        for finding in findings.iter().filter(|finding| finding.severity >= least) {
             let color = match finding.severity {
                 Severity::Note => "36",
                 Severity::Warning => "33",
                 _ => "31",
             };
-            eprintln!("{}: {}", self.paint(finding.severity.as_str(), color), finding.error);
+            let kind = self.paint(finding.severity.as_str(), color);
+            eprintln!("{kind}: {}", finding.error.clone().in_archive(archive));
         }
     }
 
@@ -71,7 +72,8 @@ pub fn data(text: &[u8]) -> Result<()> {
 
 /// Prints a JSON document, indented on a terminal.
 pub fn json_data(value: &Value) -> Result<()> {
-    let text = if io::stdout().is_terminal() { format!("{value:#}\n") } else { format!("{value}\n") };
+    let text =
+        if io::stdout().is_terminal() { format!("{value:#}\n") } else { format!("{value}\n") };
     data(text.as_bytes())
 }
 
@@ -79,7 +81,9 @@ pub fn json_data(value: &Value) -> Result<()> {
 pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let header: Vec<String> = header.iter().map(|&title| title.to_owned()).collect();
     let all = || std::iter::once(&header).chain(rows);
-    let width = |column: usize| all().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let width = |column: usize| {
+        all().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
+    };
     let widths: Vec<usize> = (0..header.len()).map(|column| width(column).unwrap_or(0)).collect();
     let mut text = String::new();
     for row in all() {

@@ -28,10 +28,17 @@ static TERMINATED: AtomicBool = AtomicBool::new(false);
 
 impl Bar {
     pub fn new(common: &Common, what: &'static str) -> Bar {
-        let shown = !common.no_progress && !common.quiet && !common.json && io::stderr().is_terminal();
-        let target = if shown { ProgressDrawTarget::stderr_with_hz(8) } else { ProgressDrawTarget::hidden() };
+        let shown =
+            !common.no_progress && !common.quiet && !common.json && io::stderr().is_terminal();
+        let target = if shown {
+            ProgressDrawTarget::stderr_with_hz(8)
+        } else {
+            ProgressDrawTarget::hidden()
+        };
         let bar = ProgressBar::with_draw_target(Some(0), target).with_message(what);
-        let style = ProgressStyle::with_template("{msg} {wide_bar} {binary_bytes}/{binary_total_bytes} {eta}");
+        let style = ProgressStyle::with_template(
+            "{msg} {wide_bar} {binary_bytes}/{binary_total_bytes} {eta}",
+        );
         if let Ok(style) = style {
             bar.set_style(style);
         }
@@ -41,10 +48,13 @@ impl Bar {
     /// From here on a first SIGINT or SIGTERM asks the work to stop, so that a
     /// half-written file is removed; a second one ends the process at once.
     pub fn catch_signals(&self) -> Result<()> {
-        for (signal, flag) in [(SIGINT, &self.signals.interrupted), (SIGTERM, &self.signals.terminated)] {
+        for (signal, flag) in
+            [(SIGINT, &self.signals.interrupted), (SIGTERM, &self.signals.terminated)]
+        {
             let code = 128 + signal;
-            let registered = signal_hook::flag::register_conditional_shutdown(signal, code, Arc::clone(flag))
-                .and_then(|_| signal_hook::flag::register(signal, Arc::clone(flag)));
+            let registered =
+                signal_hook::flag::register_conditional_shutdown(signal, code, Arc::clone(flag))
+                    .and_then(|_| signal_hook::flag::register(signal, Arc::clone(flag)));
             registered.map_err(|e| Error::io("signals", e))?;
         }
         Ok(())

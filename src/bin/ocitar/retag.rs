@@ -19,15 +19,24 @@ use crate::output::{self, Printer, table};
 use crate::progress::Bar;
 use crate::verify;
 
-pub fn run(verb: &Retag, order: Option<&ArgMatches>, common: &Common, printer: &Printer) -> Result<u8> {
+pub fn run(
+    verb: &Retag,
+    order: Option<&ArgMatches>,
+    common: &Common,
+    printer: &Printer,
+) -> Result<u8> {
     // What is wrong with the request is said before anything is read.
     let rules = rules(verb, order)?;
     let to_stdout = verb.output == Path::new("-");
     if to_stdout && printer.json && !verb.dry_run {
-        return Err(Error::new(Code::Usage, "--json and an archive cannot both go to standard output"));
+        return Err(Error::new(
+            Code::Usage,
+            "--json and an archive cannot both go to standard output",
+        ));
     }
     if to_stdout && !verb.dry_run && io::stdout().is_terminal() {
-        return Err(Error::new(Code::Usage, "an archive is not for a terminal").hint("redirect the output or name a file"));
+        return Err(Error::new(Code::Usage, "an archive is not for a terminal")
+            .hint("redirect the output or name a file"));
     }
     let codec = verb.compress.as_deref().map(str::parse::<Codec>).transpose()?;
 
@@ -37,13 +46,13 @@ pub fn run(verb: &Retag, order: Option<&ArgMatches>, common: &Common, printer: &
     if verb.verify {
         let report = verify::check(&archive, common, false);
         if !report.is_ok() {
-            printer.findings(&report.findings, Severity::Error);
+            printer.findings(archive.label(), &report.findings, Severity::Error);
             return Ok(report.findings.exit_code());
         }
     }
     let archive = archive.check()?;
     if !printer.quiet {
-        printer.findings(archive.findings(), Severity::Warning);
+        printer.findings(archive.label(), archive.findings(), Severity::Warning);
     }
     let fail = |error: Error| error.in_archive(archive.label());
     let edit = archive.edit().rename(&rules).map_err(fail)?;
@@ -78,7 +87,9 @@ fn rules(verb: &Retag, order: Option<&ArgMatches>) -> Result<RenameRules> {
     };
     let mut given: Vec<(usize, Given)> = Vec::new();
     given.extend(places("rules").into_iter().zip(verb.rules.iter().map(|text| Given::Rule(text))));
-    given.extend(places("prefix").into_iter().zip(verb.prefix.iter().map(|text| Given::Prefix(text))));
+    given.extend(
+        places("prefix").into_iter().zip(verb.prefix.iter().map(|text| Given::Prefix(text))),
+    );
     let pairs = verb.regex.chunks_exact(2).map(|pair| Given::Regex(&pair[0], &pair[1]));
     given.extend(places("regex").into_iter().step_by(2).zip(pairs));
     given.extend(places("map").into_iter().zip(verb.map.iter().map(|path| Given::Map(path))));
@@ -114,11 +125,18 @@ enum Given<'a> {
     Map(&'a Path),
 }
 
-fn dry_run(archive: &Archive, edit: Edit<'_>, changes: &[Change], rules: &RenameRules, printer: &Printer) -> Result<()> {
+fn dry_run(
+    archive: &Archive,
+    edit: Edit<'_>,
+    changes: &[Change],
+    rules: &RenameRules,
+    printer: &Printer,
+) -> Result<()> {
     // The plan is made for its checks; a dry run that passes is a run that would.
     let bytes = if archive.is_whole() { Some(edit.plan()?.len()) } else { None };
     if printer.json {
-        let changes: Vec<Value> = changes.iter().map(|change| change_json(archive, change, rules)).collect();
+        let changes: Vec<Value> =
+            changes.iter().map(|change| change_json(archive, change, rules)).collect();
         return output::json_data(&json!({ "changes": changes, "bytes": bytes }));
     }
     let rows: Vec<Vec<String>> = changes.iter().map(|change| row(change, rules)).collect();
@@ -148,7 +166,8 @@ fn change_json(archive: &Archive, change: &Change, rules: &RenameRules) -> Value
         Outcome::Add(new) => ("add", Some(new.to_string())),
         _ => ("drop", None),
     };
-    let digest = change.image.and_then(|image| archive.images().get(image)).and_then(|image| image.digest());
+    let digest =
+        change.image.and_then(|image| archive.images().get(image)).and_then(|image| image.digest());
     json!({
         "old": change.old,
         "new": new,
@@ -159,13 +178,22 @@ fn change_json(archive: &Archive, change: &Change, rules: &RenameRules) -> Value
     })
 }
 
-fn summary(archive: &Archive, changes: &[Change], rules: &RenameRules, written: &Written, printer: &Printer) -> Result<()> {
+fn summary(
+    archive: &Archive,
+    changes: &[Change],
+    rules: &RenameRules,
+    written: &Written,
+    printer: &Printer,
+) -> Result<()> {
     if printer.json {
-        let changes: Vec<Value> = changes.iter().map(|change| change_json(archive, change, rules)).collect();
+        let changes: Vec<Value> =
+            changes.iter().map(|change| change_json(archive, change, rules)).collect();
         let written = json!({ "bytes": written.bytes, "method": written.method.as_str() });
         return output::json_data(&json!({ "changes": changes, "written": written }));
     }
-    let count = |which: &dyn Fn(&Outcome) -> bool| changes.iter().filter(|change| which(&change.outcome)).count();
+    let count = |which: &dyn Fn(&Outcome) -> bool| {
+        changes.iter().filter(|change| which(&change.outcome)).count()
+    };
     if printer.verbose {
         let rows: Vec<Vec<String>> = changes.iter().map(|change| row(change, rules)).collect();
         printer.say(table(&["OLD", "NEW", "RULE"], &rows).trim_end());

@@ -65,13 +65,8 @@ fn print(archive: &Archive, report: &Report, printer: &Printer) -> Result<()> {
             output::data(table(&["REF", "STATUS", "ABSENT"], &rows).as_bytes())?;
         }
     }
-    let label = archive.label();
     let least = if printer.quiet { Severity::Error } else { Severity::Note };
-    let named: Vec<_> = report.findings.iter().cloned().map(|mut finding| {
-        finding.error = finding.error.in_archive(label);
-        finding
-    }).collect();
-    printer.findings(&named, least);
+    printer.findings(archive.label(), &report.findings, least);
     if printer.verbose {
         for name in &report.unverifiable {
             printer.say(&format!("unverifiable: {}", printable(name)));
@@ -84,7 +79,11 @@ fn row(image: &ImageReport) -> Vec<String> {
     vec![
         printable(&image.label).into_owned(),
         format!("{} ({}/{})", image.status.as_str(), image.present, image.needed),
-        if image.absent.is_empty() { "-".to_owned() } else { printable(&image.absent.join(",")).into_owned() },
+        if image.absent.is_empty() {
+            "-".to_owned()
+        } else {
+            printable(&image.absent.join(",")).into_owned()
+        },
     ]
 }
 
