@@ -23,7 +23,7 @@ const LARGE: Shape = Shape { images: 1, layers: 3, layer_len: 256 << 20 };
 const SMALL: Shape = Shape { images: 10, layers: 1000, layer_len: 4 << 10 };
 
 fn benches(criterion: &mut Criterion) {
-    for (name, shape) in [("3 layers of 256 MiB", LARGE), ("10,000 small blobs", SMALL)] {
+    for (name, shape) in [("3-layers-of-256-MiB", LARGE), ("10000-layers-of-4-KiB", SMALL)] {
         let corpus = Corpus::new(&shape);
         index(criterion, name, &corpus);
         verify(criterion, name, &corpus);
@@ -52,7 +52,7 @@ fn verify(criterion: &mut Criterion, name: &str, corpus: &Corpus) {
     for jobs in [1, 2] {
         let mut options = VerifyOptions::default();
         options.jobs = Some(jobs);
-        group.bench_function(format!("{name}/{jobs} threads"), |b| {
+        group.bench_function(format!("{name}/{jobs}-threads"), |b| {
             b.iter(|| assert!(archive.verify(&options, &Silent).is_ok()));
         });
     }
@@ -68,7 +68,7 @@ fn retag(criterion: &mut Criterion, name: &str, corpus: &Corpus) {
     let rules = RenameRules::new().rule(rule);
     let mut options = WriteOptions::default();
     options.force = true;
-    group.bench_function(format!("{name}/new file"), |b| {
+    group.bench_function(format!("{name}/new-file"), |b| {
         b.iter(|| {
             let archive = Archive::open(&corpus.path).and_then(Archive::check).expect("an archive");
             let plan = archive.edit().rename(&rules).and_then(|edit| edit.plan()).expect("a plan");
