@@ -62,7 +62,8 @@ impl Sample {
             let entry = entry.unwrap();
             let kind = entry.header().entry_type();
             let header = usize::try_from(entry.raw_header_position()).unwrap();
-            if matches!(kind, EntryType::XHeader | EntryType::GNULongName | EntryType::GNULongLink) {
+            if matches!(kind, EntryType::XHeader | EntryType::GNULongName | EntryType::GNULongLink)
+            {
                 start.get_or_insert(header);
                 continue;
             }
@@ -179,7 +180,8 @@ fn on_all(samples: &[Sample], work: impl Fn(&Sample, &mut Vec<String>) -> usize 
             .map(|samples| {
                 scope.spawn(|| {
                     let mut complaints = Vec::new();
-                    let count: usize = samples.iter().map(|sample| work(sample, &mut complaints)).sum();
+                    let count: usize =
+                        samples.iter().map(|sample| work(sample, &mut complaints)).sum();
                     (count, complaints)
                 })
             })
@@ -302,7 +304,9 @@ impl Want {
         let inside = members.iter().any(|member| member.start < cut && cut < member.end());
         let mut to_come = members.iter().filter(|member| cut <= member.start);
         match () {
-            () if inside || to_come.clone().any(|m| CONTROL_FILES.contains(&&*m.name)) => Want::Malformed,
+            () if inside || to_come.clone().any(|m| CONTROL_FILES.contains(&&*m.name)) => {
+                Want::Malformed
+            }
             () if to_come.next().is_some() => Want::Failure,
             () if cut < end + 2 * BLOCK => Want::NoEnd,
             () => Want::Any,
@@ -341,13 +345,20 @@ fn a_cut_is_found() {
             // Between two blocks there is no archive to speak of, only damage.
             let ragged = cut % BLOCK != 0 && want == Want::Failure;
             if !want.allows(verdict.code) && !ragged || (ragged && verdict.code == 0) {
-                complaints.push(format!("{what}: exit {}, wanted {want:?}{}", verdict.code, verdict.errors()));
+                complaints.push(format!(
+                    "{what}: exit {}, wanted {want:?}{}",
+                    verdict.code,
+                    verdict.errors()
+                ));
             }
             // From a pipe, with only the documents kept, it stops the same verbs.
-            let stream = OpenOptions::new().access(Access::Metadata).open_stream("-", &sample.bytes[..cut]);
-            let fatal = stream.map(|archive| archive.findings().fatal_one().map(|error| error.code()));
+            let stream =
+                OpenOptions::new().access(Access::Metadata).open_stream("-", &sample.bytes[..cut]);
+            let fatal =
+                stream.map(|archive| archive.findings().fatal_one().map(|error| error.code()));
             if fatal.as_ref().ok() != Some(&verdict.fatal) {
-                complaints.push(format!("{what}: {:?} as a file, {fatal:?} as a stream", verdict.fatal));
+                complaints
+                    .push(format!("{what}: {:?} as a file, {fatal:?} as a stream", verdict.fatal));
             }
         }
         cuts.len()
@@ -376,7 +387,8 @@ impl Folder {
 
     fn files(&self) -> Vec<String> {
         let files = fs::read_dir(self.0.path()).unwrap();
-        let mut files: Vec<String> = files.map(|f| f.unwrap().file_name().into_string().unwrap()).collect();
+        let mut files: Vec<String> =
+            files.map(|f| f.unwrap().file_name().into_string().unwrap()).collect();
         files.sort();
         files
     }
@@ -401,13 +413,22 @@ fn the_command_says_what_the_library_says() {
             let what = format!("{} cut at {cut}", sample.name);
             let verdict = verify(&what, &sample.bytes[..cut]);
             let output = folder.run(&["verify", "in.tar"]);
-            assert_eq!(output.status.code(), Some(i32::from(verdict.code)), "verify {what}\n{}", stderr(&output));
+            assert_eq!(
+                output.status.code(),
+                Some(i32::from(verdict.code)),
+                "verify {what}\n{}",
+                stderr(&output)
+            );
             let output = folder.run(&["ls", "in.tar"]);
             let code = output.status.code().unwrap();
             assert_eq!(code != 0, verdict.fatal.is_some(), "ls {what}\n{}", stderr(&output));
             if want == Want::Malformed {
                 assert_eq!(code, 3, "ls {what}\n{}", stderr(&output));
-                assert!(stderr(&output).starts_with("ocitar: in.tar: "), "{what}: {}", stderr(&output));
+                assert!(
+                    stderr(&output).starts_with("ocitar: in.tar: "),
+                    "{what}: {}",
+                    stderr(&output)
+                );
             }
             runs += 2;
         }
@@ -492,7 +513,8 @@ const CLASSES: &[Class] = &[
         damage: |bytes, members| {
             let index = member(members, |m| m.name == "index.json")?;
             let index = std::str::from_utf8(&bytes[index.body..index.body + index.size]).unwrap();
-            let listed = |m: &Member| m.name.rsplit('/').next().is_some_and(|hex| index.contains(hex));
+            let listed =
+                |m: &Member| m.name.rsplit('/').next().is_some_and(|hex| index.contains(hex));
             let member = member(members, |m| is_json_blob(bytes, m) && listed(m))?;
             flip(bytes, member.body + member.size - 1)
         },
@@ -549,10 +571,12 @@ fn retag_of_a_damaged_archive_leaves_nothing() {
             folder.write(&bytes);
             let what = format!("{}: {}", sample.name, class.name);
             let rule = ["--prefix", "docker.io=r.example", "--allow-unmatched"];
-            let output = folder.run(&[&["retag", "in.tar", "out.tar"], class.arguments, &rule].concat());
+            let output =
+                folder.run(&[&["retag", "in.tar", "out.tar"], class.arguments, &rule].concat());
             let text = stderr(&output);
             assert_eq!(output.status.code(), Some(class.code), "{what}\n{text}");
-            let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("  hint: ")).collect();
+            let lines: Vec<&str> =
+                text.lines().filter(|line| !line.starts_with("  hint: ")).collect();
             assert!(lines.len() == 1 || !class.arguments.is_empty(), "{what}\n{text}");
             assert!(lines[0].contains(class.id) && lines[0].contains("offset "), "{what}\n{text}");
             assert!(!class.member || lines[0].contains("(member "), "{what}\n{text}");
@@ -570,11 +594,17 @@ fn retag_of_a_damaged_compressed_archive_leaves_nothing() {
     let folder = Folder::new();
     for sample in compressed() {
         let path = folder.write(&sample.bytes[..sample.bytes.len() * 2 / 3]);
-        let output = folder.run(&["retag", "in.tar", "out.tar.gz", "--prefix", "docker.io=r.example"]);
+        let output =
+            folder.run(&["retag", "in.tar", "out.tar.gz", "--prefix", "docker.io=r.example"]);
         let text = stderr(&output);
         assert!(matches!(output.status.code(), Some(1 | 3)), "{}\n{text}", sample.name);
         let lines = text.lines().filter(|line| !line.starts_with("  hint: ")).count();
         assert_eq!(lines, 1, "{}\n{text}", sample.name);
-        assert_eq!(folder.files(), [path.file_name().unwrap().to_str().unwrap()], "{}", sample.name);
+        assert_eq!(
+            folder.files(),
+            [path.file_name().unwrap().to_str().unwrap()],
+            "{}",
+            sample.name
+        );
     }
 }

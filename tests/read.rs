@@ -17,30 +17,42 @@ use support::{Expected, docker, oci};
 /// Programs that read an archive, and what they say is in it.
 fn images(listed: &Value) -> Vec<Expected> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
-    let mut images: Vec<Expected> = listed["images"].as_array().unwrap().iter().map(|image| {
-        let names = image["names"].as_array().unwrap().iter();
-        let mut names: Vec<String> = names.map(|name| text(name).unwrap()).collect();
-        names.sort();
-        let platforms = image["platforms"].as_array().unwrap().iter();
-        let mut platforms: Vec<(String, bool)> = platforms.map(|platform| {
-            let name = text(&platform["platform"]).unwrap_or_else(|| "unknown".to_owned());
-            (name, platform["complete"].as_bool().unwrap())
-        }).collect();
-        platforms.sort();
-        Expected { names, digest: text(&image["digest"]), platforms }
-    }).collect();
+    let mut images: Vec<Expected> = listed["images"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|image| {
+            let names = image["names"].as_array().unwrap().iter();
+            let mut names: Vec<String> = names.map(|name| text(name).unwrap()).collect();
+            names.sort();
+            let platforms = image["platforms"].as_array().unwrap().iter();
+            let mut platforms: Vec<(String, bool)> = platforms
+                .map(|platform| {
+                    let name = text(&platform["platform"]).unwrap_or_else(|| "unknown".to_owned());
+                    (name, platform["complete"].as_bool().unwrap())
+                })
+                .collect();
+            platforms.sort();
+            Expected { names, digest: text(&image["digest"]), platforms }
+        })
+        .collect();
     images.sort();
     images
 }
 
 /// What `images` leaves out: types and configurations.
 fn details(listed: &Value) -> Vec<Value> {
-    let mut all: Vec<Value> = listed["images"].as_array().unwrap().iter().map(|image| {
-        let platforms = image["platforms"].as_array().unwrap().iter();
-        let mut configs: Vec<&Value> = platforms.map(|platform| &platform["config"]).collect();
-        configs.sort_by_key(|config| config.to_string());
-        json!([image["digest"], image["type"], configs])
-    }).collect();
+    let mut all: Vec<Value> = listed["images"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|image| {
+            let platforms = image["platforms"].as_array().unwrap().iter();
+            let mut configs: Vec<&Value> = platforms.map(|platform| &platform["config"]).collect();
+            configs.sort_by_key(|config| config.to_string());
+            json!([image["digest"], image["type"], configs])
+        })
+        .collect();
     all.sort_by_key(Value::to_string);
     all
 }
@@ -111,7 +123,9 @@ fn retag_keeps_everything_else(files: &[(String, PathBuf)], room: &Room) {
         retagged.push((what.clone(), out));
         wanted.push((expected, details(listed)));
     }
-    for (((what, _), listed), (expected, details_before)) in retagged.iter().zip(agree(&retagged)).zip(wanted) {
+    for (((what, _), listed), (expected, details_before)) in
+        retagged.iter().zip(agree(&retagged)).zip(wanted)
+    {
         assert_eq!(images(&listed), expected, "{what}, retagged");
         assert_eq!(details(&listed), details_before, "{what}, retagged");
     }
@@ -123,7 +137,10 @@ fn synthetic_archives_hold_what_was_put_in() {
     let mut files = Vec::new();
     let all = support::all();
     for made in &all {
-        files.push((made.name.to_owned(), room.write(&format!("{}.tar", made.name), made.tar.bytes())));
+        files.push((
+            made.name.to_owned(),
+            room.write(&format!("{}.tar", made.name), made.tar.bytes()),
+        ));
     }
     for (mut made, listed) in all.into_iter().zip(agree(&files)) {
         let path = room.path(&format!("{}.tar", made.name));
@@ -202,9 +219,11 @@ fn plain(path: &Path) -> bool {
 #[test]
 fn a_layout_directory_reads_as_its_tar() {
     let room = Room::new();
-    let mut archives: Vec<(String, Vec<u8>)> = support::all().into_iter()
+    let mut archives: Vec<(String, Vec<u8>)> = support::all()
+        .into_iter()
         .filter(|made| made.format == "oci" || made.format == "hybrid")
-        .map(|made| (made.name.to_owned(), made.tar.bytes())).collect();
+        .map(|made| (made.name.to_owned(), made.tar.bytes()))
+        .collect();
     for path in testdata().iter().filter(|path| plain(path)) {
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
         archives.push((name, fs::read(path).unwrap()));
@@ -223,18 +242,25 @@ fn a_layout_directory_reads_as_its_tar() {
         assert_eq!(b["path"].take(), arg(&folder));
         assert_eq!(a, b, "{name}");
         let (a, b) = (Archive::open(&tar).unwrap(), Archive::open(&folder).unwrap());
-        let labels = |archive: &Archive| -> Vec<String> { archive.images().iter().map(|i| i.label()).collect() };
+        let labels = |archive: &Archive| -> Vec<String> {
+            archive.images().iter().map(|i| i.label()).collect()
+        };
         assert_eq!(labels(&a), labels(&b), "{name}");
         let blobs = |archive: &Archive| -> Vec<(Box<str>, Vec<u8>)> {
             let entries = archive.images().iter().flat_map(|image| archive.files_of(image));
-            entries.map(|entry| {
-                let mut bytes = Vec::new();
-                entry.span.visit_chunks(&mut |chunk| {
-                    bytes.extend_from_slice(chunk);
-                    Ok(())
-                }).unwrap();
-                (entry.name, bytes)
-            }).collect()
+            entries
+                .map(|entry| {
+                    let mut bytes = Vec::new();
+                    entry
+                        .span
+                        .visit_chunks(&mut |chunk| {
+                            bytes.extend_from_slice(chunk);
+                            Ok(())
+                        })
+                        .unwrap();
+                    (entry.name, bytes)
+                })
+                .collect()
         };
         assert_eq!(blobs(&a), blobs(&b), "{name}");
         let verified = [&tar, &folder].map(|path| ocitar(["verify", arg(path)]).code);
@@ -249,7 +275,10 @@ fn standard_input_and_compressed_files_read_as_the_plain_file() {
     let mut archives: Vec<(String, Vec<u8>)> =
         support::all().into_iter().map(|made| (made.name.to_owned(), made.tar.bytes())).collect();
     for path in testdata().iter().filter(|path| plain(path)) {
-        archives.push((path.file_stem().unwrap().to_str().unwrap().to_owned(), fs::read(path).unwrap()));
+        archives.push((
+            path.file_stem().unwrap().to_str().unwrap().to_owned(),
+            fs::read(path).unwrap(),
+        ));
     }
     for (name, bytes) in archives {
         let path = room.write(&format!("{name}.tar"), &bytes);
@@ -257,7 +286,11 @@ fn standard_input_and_compressed_files_read_as_the_plain_file() {
         for packing in [Packing::Plain, Packing::Gzip, Packing::Zstd] {
             let packed = pack(&bytes, packing);
             let run = ocitar_reading(&packed, ["ls", "--json", "-"]).ok();
-            assert_eq!(run.json()["archives"][0]["images"], want, "{name} from a pipe, {packing:?}");
+            assert_eq!(
+                run.json()["archives"][0]["images"],
+                want,
+                "{name} from a pipe, {packing:?}"
+            );
             // The extension says nothing.
             let path = room.write(&format!("{name}.bin"), &packed);
             assert_eq!(ls(&path)["images"], want, "{name} from a file, {packing:?}");

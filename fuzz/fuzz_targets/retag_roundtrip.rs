@@ -27,10 +27,12 @@ fuzz_target!(|data: &[u8]| {
     let sum = data.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));
     let edit = match archive.edit().rename(&rules(sum)) {
         Ok(edit) => edit,
-        Err(error) => return assert!(matches!(error.class(), Class::Content | Class::Usage), "{error}"),
+        Err(error) => {
+            return assert!(matches!(error.class(), Class::Content | Class::Usage), "{error}");
+        }
     };
     let changes = edit.renaming().unwrap().changes().to_vec();
-    let dropped = !edit.renaming().unwrap().dropped().is_empty();
+    let dropped = edit.renaming().unwrap().dropped().next().is_some();
     let out = match edit.plan() {
         Ok(plan) => bytes(&plan),
         Err(error) => return assert!(error.class() != Class::Bug, "{error}"),
@@ -39,17 +41,21 @@ fuzz_target!(|data: &[u8]| {
 
     let names = new.images().iter().flat_map(|image| image.names());
     let names: HashSet<String> = names.map(ToString::to_string).collect();
-    let given = |name: &String| changes.iter().any(|change| match &change.outcome {
-        Outcome::Rename(new) | Outcome::Add(new) => new.to_string() == *name,
-        Outcome::Keep => change.old.as_ref() == Some(name),
-        _ => false,
-    });
+    let given = |name: &String| {
+        changes.iter().any(|change| match &change.outcome {
+            Outcome::Rename(new) | Outcome::Add(new) => new.to_string() == *name,
+            Outcome::Keep => change.old.as_ref() == Some(name),
+            _ => false,
+        })
+    };
     for change in &changes {
         match (&change.old, &change.outcome) {
             (Some(old), Outcome::Drop | Outcome::Rename(_)) => {
                 assert!(given(old) || !names.contains(old), "{old} is still there");
             }
-            (_, Outcome::Add(new)) if change.image.is_some() => assert!(names.contains(&new.to_string()), "{new}"),
+            (_, Outcome::Add(new)) if change.image.is_some() => {
+                assert!(names.contains(&new.to_string()), "{new}")
+            }
             _ => {}
         }
         if let (Some(_), Outcome::Rename(new)) = (change.image, &change.outcome) {
@@ -64,16 +70,24 @@ fuzz_target!(|data: &[u8]| {
         match new.tar().unwrap().find(&member.name) {
             Some(found) => assert!(
                 body(&out, found.body, found.size) == body(&same, member.body, member.size),
-                "{} changed", member.name
+                "{} changed",
+                member.name
             ),
             None => assert!(dropped, "{} is gone", member.name),
         }
     }
-    assert!(severity(&new) <= severity(&archive), "worse: {:?}", new.verify(&options(), &Silent).findings);
+    assert!(
+        severity(&new) <= severity(&archive),
+        "worse: {:?}",
+        new.verify(&options(), &Silent).findings
+    );
 });
 
 fn rules(sum: u8) -> RenameRules {
-    let rules = RenameRules::new().allow_unmatched(sum & 8 > 0).keep_old(sum & 16 > 0).drop_unmatched(sum & 32 > 0);
+    let rules = RenameRules::new()
+        .allow_unmatched(sum & 8 > 0)
+        .keep_old(sum & 16 > 0)
+        .drop_unmatched(sum & 32 > 0);
     rules.rule(match sum & 7 {
         0 | 1 => Rule::parse("new.example/team/app:9").unwrap(),
         2 | 3 => Rule::prefix("docker.io=new.example/hub").unwrap(),
@@ -89,7 +103,8 @@ fn bytes(plan: &Plan) -> Vec<u8> {
     plan.visit(&mut |chunk| {
         all.extend_from_slice(chunk);
         Ok(())
-    }).unwrap();
+    })
+    .unwrap();
     assert_eq!(all.len() as u64, plan.len(), "the length a plan states");
     all
 }

@@ -3,8 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
-use ocitar::error::Code;
 use ocitar::diagnostics::Severity;
+use ocitar::error::Code;
 use ocitar::tarball::{Kind, Marker, Member};
 use tar::EntryType;
 
@@ -19,7 +19,11 @@ fuzz_target!(|data: &[u8]| {
     let mut end = 0;
     for (at, member) in index.members().iter().enumerate() {
         assert_eq!(member.index as usize, at);
-        assert!(end <= member.start && member.start <= member.header && member.header + 512 == member.body);
+        assert!(
+            end <= member.start
+                && member.start <= member.header
+                && member.header + 512 == member.body
+        );
         end = member.end();
     }
     assert!(end <= index.end().offset && index.end().offset <= index.end().padding);
@@ -30,7 +34,8 @@ fuzz_target!(|data: &[u8]| {
     let fatal = archive.findings().iter().filter(|f| f.severity == Severity::Fatal);
     let mut about_tar = fatal.map(|f| (f.error.code(), f.error.message() == "not a tar archive"));
     let refused = about_tar.any(|(code, no_tar)| {
-        let is_tar = code.id().starts_with("E_TAR_") && !matches!(code, Code::TarDup | Code::TarLink);
+        let is_tar =
+            code.id().starts_with("E_TAR_") && !matches!(code, Code::TarDup | Code::TarLink);
         is_tar || no_tar || matches!(code, Code::LimitEntries | Code::LimitTarMeta)
     });
     if refused || !plain {
@@ -47,7 +52,8 @@ fuzz_target!(|data: &[u8]| {
         if entry.header().entry_type() == EntryType::XGlobalHeader {
             continue;
         }
-        let found = (name(&entry.path_bytes()), kind(&entry), entry.size(), entry.raw_file_position());
+        let found =
+            (name(&entry.path_bytes()), kind(&entry), entry.size(), entry.raw_file_position());
         assert_eq!(index.members().get(seen).map(ours), Some(found), "member {seen}");
         seen += 1;
     }

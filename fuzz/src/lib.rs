@@ -48,7 +48,8 @@ struct Random(u64);
 
 impl Random {
     fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % n.max(1)
     }
 }
@@ -62,7 +63,8 @@ fn members(data: &[u8]) -> Vec<(usize, usize)> {
         if block.iter().all(|b| *b == 0) {
             break;
         }
-        let size = octal(&block[124..136]).filter(|size| at + BLOCK + size <= data.len()).unwrap_or(0);
+        let size =
+            octal(&block[124..136]).filter(|size| at + BLOCK + size <= data.len()).unwrap_or(0);
         found.push((at, size));
         at += BLOCK + size.next_multiple_of(BLOCK);
     }
@@ -84,7 +86,13 @@ fn fix_checksums(data: &mut [u8]) {
 }
 
 /// Copies, moves or removes one member.
-fn move_member(data: &mut [u8], size: usize, max_size: usize, members: &[(usize, usize)], random: &mut Random) -> usize {
+fn move_member(
+    data: &mut [u8],
+    size: usize,
+    max_size: usize,
+    members: &[(usize, usize)],
+    random: &mut Random,
+) -> usize {
     let (at, len) = members[random.below(members.len())];
     let (to, _) = members[random.below(members.len())];
     let end = (at + BLOCK + len.next_multiple_of(BLOCK)).min(size);
@@ -103,7 +111,12 @@ fn move_member(data: &mut [u8], size: usize, max_size: usize, members: &[(usize,
 }
 
 /// Mutates the bytes of one header, or gives it another type.
-fn mutate_header(data: &mut [u8], size: usize, members: &[(usize, usize)], random: &mut Random) -> usize {
+fn mutate_header(
+    data: &mut [u8],
+    size: usize,
+    members: &[(usize, usize)],
+    random: &mut Random,
+) -> usize {
     let (at, _) = members[random.below(members.len())];
     let block = &mut data[at..at + BLOCK];
     match random.below(3) {
@@ -115,7 +128,13 @@ fn mutate_header(data: &mut [u8], size: usize, members: &[(usize, usize)], rando
 }
 
 /// Mutates one member's body and states its new size.
-fn mutate_body(data: &mut [u8], size: usize, max_size: usize, members: &[(usize, usize)], random: &mut Random) -> usize {
+fn mutate_body(
+    data: &mut [u8],
+    size: usize,
+    max_size: usize,
+    members: &[(usize, usize)],
+    random: &mut Random,
+) -> usize {
     // Control files are last and layers are dull: take the latest of two.
     let pick = random.below(members.len()).max(random.below(members.len()));
     let (at, len) = members[pick];
@@ -169,7 +188,14 @@ fn fix_digests(data: &mut [u8]) {
 }
 
 fn find(data: &[u8], what: &[u8]) -> Option<usize> {
-    data.windows(what.len()).position(|window| window == what)
+    let mut at = 0;
+    loop {
+        at += data[at..].iter().position(|b| *b == what[0])?;
+        if data[at..].starts_with(what) {
+            return Some(at);
+        }
+        at += 1;
+    }
 }
 
 /// Where the digest stands in a name: `blobs/sha256/<hex>`, `<hex>.json`.

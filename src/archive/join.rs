@@ -41,10 +41,14 @@ pub(crate) fn join(
             item.items.iter().flat_map(|at| &items[*at].tags).filter(|tag| !is_no_name(tag));
         let named: Vec<usize> =
             named.filter_map(|tag| by_name.get(&Name::new(tag).key()).copied()).collect();
-        let same = match item.target {
-            Target::Config(config) => by_config.get(&config).map_or(&[][..], Vec::as_slice),
-            _ => &[],
+        // The path claims a digest, too: of another algorithm, or of a file that is absent.
+        let claimed = item.items.first().and_then(|at| Digest::from_blob_path(&items[*at].config));
+        let found = match item.target {
+            Target::Config(config) => Some(config),
+            _ => None,
         };
+        let same = found.into_iter().chain(claimed).find_map(|config| by_config.get(&config));
+        let same = same.map_or(&[][..], Vec::as_slice);
         // Several manifests may share a configuration; a shared name decides.
         let at = same.iter().find(|at| named.contains(at)).or(same.first()).copied();
         // Where the manifest is absent only the name is left to join by.

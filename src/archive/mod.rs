@@ -186,7 +186,7 @@ impl Archive {
             self.images[at].names.push(name);
         }
         let message = "written by docker 1.9 or older: docker 29, containerd, podman and crane do not read it, and nothing in it can be verified";
-        self.findings.note(Error::new(Code::Format, message));
+        self.findings.warning(Error::new(Code::Format, message));
     }
 
     /// Findings about what is not there at all. Without an end marker a control

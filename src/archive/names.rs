@@ -111,9 +111,10 @@ pub(crate) fn is_no_name(tag: &str) -> bool {
     matches!(tag, "" | "<none>:<none>" | "<none>")
 }
 
-/// Whether a `ref.name` is a whole name and not just a tag: containerd's test.
+/// Whether a `ref.name` is a whole name: not just a tag, and not the `@digest`
+/// containerd writes for a name without one.
 pub(crate) fn is_full(ref_name: &str) -> bool {
-    ref_name.contains(['/', ':', '@'])
+    ref_name.contains(['/', ':', '@']) && !ref_name.starts_with('@')
 }
 
 /// Collects the names of every image. What `repositories` names and no other

@@ -43,14 +43,16 @@ pub(super) fn members(archive: &Archive, renaming: &Renaming) -> Gone {
     };
     let doomed = doomed.iter().filter_map(|name| tar.index.find(name));
     gone.removed.extend(doomed.filter(|member| !stays(member)).map(|member| member.index));
+    let dropped_paths: HashSet<&str> =
+        dropped.iter().flat_map(|image| paths(archive, image)).collect();
     for member in tar.index.members().iter().filter(|m| m.link.is_some()) {
         let Ok(Some(target)) = tar.index.resolve(&member.name) else { continue };
-        if !gone.removed.contains(&target.index) {
-            continue;
-        }
+        let target_goes = gone.removed.contains(&target.index);
         if kept_paths.contains(&*member.name) {
-            gone.materialised.insert(member.index, target.index);
-        } else {
+            if target_goes {
+                gone.materialised.insert(member.index, target.index);
+            }
+        } else if target_goes || dropped_paths.contains(&*member.name) {
             gone.removed.insert(member.index);
         }
     }

@@ -11,6 +11,9 @@ pub(crate) const END_MARKER: u64 = 2 * BLOCK;
 /// The largest size the octal field holds; beyond it base-256 and pax are needed.
 const MAX_OCTAL_SIZE: u64 = 0o77_777_777_777;
 
+/// The checksum field of a header.
+const CHECKSUM: std::ops::Range<usize> = 148..156;
+
 /// The headers of `member` for a body of `size` bytes: byte for byte what they
 /// were but for size and checksum.
 ///
@@ -30,6 +33,7 @@ pub(crate) fn resized(source: &Source, member: &Member, size: u64) -> Result<Vec
     if !keeps_headers {
         let old = header;
         header = tar::Header::new_ustar();
+        header.set_entry_type(tar::EntryType::Regular);
         let bad =
             |e| Error::new(Code::TarNumeric, "a header field").caused_by(e).at(member.place());
         // A link's mode says nothing about the file it becomes.
@@ -41,6 +45,12 @@ pub(crate) fn resized(source: &Source, member: &Member, size: u64) -> Result<Vec
     }
     header.set_size(size);
     header.set_cksum();
+    if keeps_headers && block[CHECKSUM].ends_with(b"\0 ") {
+        // Go and GNU tar write six digits, NUL and a space; the crate writes seven digits and NUL.
+        let field = &mut header.as_old_mut().cksum;
+        field.copy_within(1..7, 0);
+        field[6..].copy_from_slice(b"\0 ");
+    }
     headers.extend_from_slice(header.as_bytes());
     Ok(headers)
 }

@@ -15,27 +15,27 @@ use support::oci::{LAYOUT, blobs};
 use support::run::{Room, Run, arg, ocitar};
 use support::tarball::Tar;
 
-pub const APP: &str = "docker.io/library/app:1.0";
-pub const TEAM: &str = "example.com/team/app:1.0";
-pub const NEW: &str = "registry.example.com/new:v9";
+const APP: &str = "docker.io/library/app:1.0";
+const TEAM: &str = "example.com/team/app:1.0";
+const NEW: &str = "registry.example.com/new:v9";
 
 /// Images `a` and `b`, and `i`, an index of `a` and an image for arm64.
-pub struct Fixture {
-    pub a: Image,
-    pub b: Image,
-    pub arm: Image,
-    pub i: String,
+struct Fixture {
+    a: Image,
+    b: Image,
+    arm: Image,
+    i: String,
 }
 
 impl Fixture {
-    pub fn new() -> Fixture {
+    fn new() -> Fixture {
         let (a, b) = (Image::plain("a"), Image::plain("b"));
         let arm = Image::new("linux/arm64", Image::plain("arm").layers);
         let i = index(&[a.child(), arm.child()]);
         Fixture { a, b, arm, i }
     }
 
-    pub fn image(&self, which: char) -> &Image {
+    fn image(&self, which: char) -> &Image {
         match which {
             'a' => &self.a,
             'b' => &self.b,
@@ -43,34 +43,35 @@ impl Fixture {
         }
     }
 
-    pub fn descriptor(&self, which: char) -> Descriptor {
+    fn descriptor(&self, which: char) -> Descriptor {
         match which {
             'i' => Descriptor::new(OCI_INDEX, &self.i),
             which => self.image(which).descriptor(),
         }
     }
 
-    pub fn digest(&self, which: char) -> String {
+    fn digest(&self, which: char) -> String {
         self.descriptor(which).digest
     }
 
     /// Hex of the top layer's diff ID, which docker writes into `repositories`.
-    pub fn top(&self, which: char) -> String {
+    fn top(&self, which: char) -> String {
         hex(&self.image(which).layers.last().unwrap().diff_id()).to_owned()
     }
 
     /// Paths of the blobs only this image has.
-    pub fn paths(&self, which: char) -> Vec<String> {
+    fn paths(&self, which: char) -> Vec<String> {
         self.image(which).blobs().into_iter().map(|(path, _)| path).collect()
     }
 
     /// Replaces `@a` by the start of a descriptor's text, `@ca` and `@la` by the fields `Config` and `Layers` of an
     /// item, `@ta` by the hex of the top layer, `@da` by a digest, `@N` and `@R` by annotation keys.
-    pub fn expand(&self, text: &str) -> String {
+    fn expand(&self, text: &str) -> String {
         let mut text = text.replace("@N", IMAGE_NAME).replace("@R", REF_NAME);
         for which in ['a', 'b'] {
             let image = self.image(which);
-            let layers: Vec<String> = image.layers.iter().map(|layer| blob_path(&layer.digest())).collect();
+            let layers: Vec<String> =
+                image.layers.iter().map(|layer| blob_path(&layer.digest())).collect();
             let config = blob(&image.config).0;
             text = text
                 .replace(&format!("@c{which}"), &format!("\"Config\":\"{config}\""))
@@ -87,12 +88,14 @@ impl Fixture {
     }
 
     /// An archive with all blobs and these documents.
-    pub fn archive(&self, docs: &Docs) -> Tar {
+    fn archive(&self, docs: &Docs) -> Tar {
         let images = [&self.a, &self.b, &self.arm];
         let mut files: Vec<_> = images.into_iter().flat_map(Image::blobs).collect();
         files.push(blob(&self.i));
         let mut tar = blobs(files);
-        for (name, text) in ["index.json", "manifest.json", "oci-layout", "repositories"].iter().zip(docs.texts()) {
+        for (name, text) in
+            ["index.json", "manifest.json", "oci-layout", "repositories"].iter().zip(docs.texts())
+        {
             if let Some(text) = text {
                 tar = tar.file(name, self.expand(&text));
             }
@@ -103,15 +106,15 @@ impl Fixture {
 
 /// The documents of an archive, with the placeholders of [`Fixture::expand`].
 #[derive(Clone, Default)]
-pub struct Docs {
-    pub index: Option<String>,
-    pub manifest: Option<String>,
-    pub repositories: Option<String>,
+struct Docs {
+    index: Option<String>,
+    manifest: Option<String>,
+    repositories: Option<String>,
 }
 
 impl Docs {
     /// Both views, and `repositories` where it is not empty. Each is what is between the outermost brackets.
-    pub fn new(tops: &str, items: &str, repositories: &str) -> Docs {
+    fn new(tops: &str, items: &str, repositories: &str) -> Docs {
         let part = |text: &str, whole: String| (!text.is_empty()).then_some(whole);
         Docs {
             index: part(tops, format!("{{\"schemaVersion\":2,\"manifests\":[{tops}]}}")),
@@ -127,10 +130,13 @@ impl Docs {
 }
 
 /// A descriptor with containerd's annotations; without one where it is empty.
-pub fn top(which: char, name: &str, ref_name: &str) -> String {
+fn top(which: char, name: &str, ref_name: &str) -> String {
     let pairs = [("@N", name), ("@R", ref_name)];
-    let fields: Vec<String> = pairs.iter().filter(|(_, value)| !value.is_empty())
-        .map(|(key, value)| format!("\"{key}\":\"{value}\"")).collect();
+    let fields: Vec<String> = pairs
+        .iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(key, value)| format!("\"{key}\":\"{value}\""))
+        .collect();
     match fields.is_empty() {
         true => format!("{{@{which}}}"),
         false => format!("{{@{which},\"annotations\":{{{}}}}}", fields.join(",")),
@@ -138,12 +144,12 @@ pub fn top(which: char, name: &str, ref_name: &str) -> String {
 }
 
 /// An item of `manifest.json`.
-pub fn item(which: char, tags: &[&str]) -> String {
+fn item(which: char, tags: &[&str]) -> String {
     format!("{{@c{which},\"RepoTags\":{},@l{which}}}", strings(tags))
 }
 
 /// Writes an archive and runs `retag IN OUT` with these rules.
-pub fn retag(room: &Room, tar: &[u8], rules: &[&str]) -> Run {
+fn retag(room: &Room, tar: &[u8], rules: &[&str]) -> Run {
     let path = room.write("in.tar", tar);
     let out = room.path("out.tar");
     let _ = std::fs::remove_file(&out);
@@ -151,13 +157,13 @@ pub fn retag(room: &Room, tar: &[u8], rules: &[&str]) -> Run {
 }
 
 /// What [`retag`] wrote.
-pub fn written(room: &Room) -> Vec<u8> {
+fn written(room: &Room) -> Vec<u8> {
     std::fs::read(room.path("out.tar")).unwrap()
 }
 
 /// Where two archives differ first, for people.
 #[track_caller]
-pub fn assert_same(what: &str, got: &[u8], want: &[u8]) {
+fn assert_same(what: &str, got: &[u8], want: &[u8]) {
     if got == want {
         return;
     }
@@ -168,5 +174,11 @@ pub fn assert_same(what: &str, got: &[u8], want: &[u8]) {
         assert_eq!(String::from_utf8_lossy(&a), String::from_utf8_lossy(&b), "{what}: {name}");
     }
     let at = got.iter().zip(want).position(|(a, b)| a != b);
-    panic!("{what}: headers or padding differ at {at:?}; {} and {} bytes", got.len(), want.len());
+    let around = |bytes: &[u8]| {
+        let from = at.unwrap_or(0) / 512 * 512;
+        bytes.get(from..from + 512).unwrap_or_default().escape_ascii().to_string()
+    };
+    let [got_block, want_block] =
+        [around(got), around(want)].map(|text| text.replace("\\x00", "."));
+    panic!("{what}: headers or padding differ at {at:?}:\n{got_block}\n{want_block}");
 }

@@ -65,25 +65,37 @@ pub fn crane() -> Made {
     let image = Image::docker("linux/amd64", Image::app("crane").layers);
     let tar = crane_files(&[&image], ".tar.gz")
         .file("manifest.json", format!("[{}]", crane_item(&image, "busybox:1.36")));
-    Made::new("crane", "docker", tar).image(&image.config_digest(), &["docker.io/library/busybox:1.36"], AMD64)
+    Made::new("crane", "docker", tar).image(
+        &image.config_digest(),
+        &["docker.io/library/busybox:1.36"],
+        AMD64,
+    )
 }
 
 /// Two images with a layer in common.
 fn crane_two() -> Made {
     let first = Image::app("crane");
-    let second = Image::new("linux/arm64", vec![first.layers[0].clone(), Layer::new("other", Packing::Gzip)]);
-    let items = [crane_item(&first, NAME), crane_item(&second, "example.com/team/other:i-was-a-digest")];
-    let tar = crane_files(&[&first, &second], ".tar.gz").file("manifest.json", format!("[{}]", items.join(",")));
-    Made::new("crane-two", "docker", tar)
-        .image(&first.config_digest(), &[NAME], AMD64)
-        .image(&second.config_digest(), &["example.com/team/other:i-was-a-digest"], &["linux/arm64"])
+    let second = Image::new(
+        "linux/arm64",
+        vec![first.layers[0].clone(), Layer::new("other", Packing::Gzip)],
+    );
+    let items =
+        [crane_item(&first, NAME), crane_item(&second, "example.com/team/other:i-was-a-digest")];
+    let tar = crane_files(&[&first, &second], ".tar.gz")
+        .file("manifest.json", format!("[{}]", items.join(",")));
+    Made::new("crane-two", "docker", tar).image(&first.config_digest(), &[NAME], AMD64).image(
+        &second.config_digest(),
+        &["example.com/team/other:i-was-a-digest"],
+        &["linux/arm64"],
+    )
 }
 
 /// `crane pull --format=legacy`: plain layers in folders, `repositories` last.
 fn crane_legacy() -> Made {
     let image = Image::plain("crane-legacy");
     let mut tar = Tar::new().file(&format!("{}.json", hex(&image.config_digest())), &image.config);
-    let ids: Vec<String> = image.layers.iter().map(|layer| sha256(format!("crane {}", layer.diff_id()))).collect();
+    let ids: Vec<String> =
+        image.layers.iter().map(|layer| sha256(format!("crane {}", layer.diff_id()))).collect();
     for (id, layer) in ids.iter().zip(&image.layers) {
         let id = hex(id);
         tar = tar
@@ -95,7 +107,10 @@ fn crane_legacy() -> Made {
     let config = format!("{}.json", hex(&image.config_digest()));
     let tar = tar
         .file("manifest.json", format!("[{}]", item(&config, &strings(&[NAME]), &paths, "")))
-        .file("repositories", format!("{{\"example.com/team/app\":{{\"1.0\":\"{}\"}}}}", hex(&ids[1])));
+        .file(
+            "repositories",
+            format!("{{\"example.com/team/app\":{{\"1.0\":\"{}\"}}}}", hex(&ids[1])),
+        );
     Made::new("crane-legacy", "docker", tar).image(&image.config_digest(), &[NAME], AMD64)
 }
 
@@ -104,7 +119,8 @@ fn kaniko() -> Made {
     let layers = vec![Layer::new("kaniko-1", Packing::Zstd), Layer::new("kaniko-2", Packing::Zstd)];
     let image = Image::new("linux/amd64", layers);
     let name = "docker.io/unset-repo/unset-image-name:latest";
-    let tar = crane_files(&[&image], ".tar.gz").file("manifest.json", format!("[{}]", crane_item(&image, name)));
+    let tar = crane_files(&[&image], ".tar.gz")
+        .file("manifest.json", format!("[{}]", crane_item(&image, name)));
     Made::new("kaniko", "docker", tar).image(&image.config_digest(), &[name], AMD64)
 }
 
@@ -171,13 +187,25 @@ fn docker25_many(images: &[(&Image, &[&str])], tops: &[Descriptor], v1_blobs: bo
     for (image, tags) in images {
         files.extend(image.blobs());
         if v1_blobs {
-            files.extend(image.layers.iter().map(|layer| blob(format!("{{\"layer\":\"{}\"}}", layer.diff_id()))));
+            files.extend(
+                image
+                    .layers
+                    .iter()
+                    .map(|layer| blob(format!("{{\"layer\":\"{}\"}}", layer.diff_id()))),
+            );
         }
         let paths: Vec<String> = image.layers.iter().map(|layer| blob(&layer.plain).0).collect();
-        let sources: Vec<String> = image.layers.iter().map(|layer| {
-            let id = layer.diff_id();
-            format!("\"{id}\":{{\"mediaType\":\"{OCI_LAYER}\",\"size\":{},\"digest\":\"{id}\"}}", layer.plain.len())
-        }).collect();
+        let sources: Vec<String> = image
+            .layers
+            .iter()
+            .map(|layer| {
+                let id = layer.diff_id();
+                format!(
+                    "\"{id}\":{{\"mediaType\":\"{OCI_LAYER}\",\"size\":{},\"digest\":\"{id}\"}}",
+                    layer.plain.len()
+                )
+            })
+            .collect();
         let sources = format!(",\"LayerSources\":{{{}}}", sources.join(","));
         let listed = if tags.is_empty() { "null".to_owned() } else { strings(tags) };
         items.push(item(&blob(&image.config).0, &listed, &paths, &sources));
@@ -248,7 +276,9 @@ pub fn docker24_links() -> Made {
     let id = |n: u8| format!("{n:x}").repeat(64);
     let mut tar = Tar::new();
     // In walk order: the link in folder 1 leads to folder 3.
-    for (n, layer) in [(1, None), (2, Some(&first.layers[1])), (3, Some(&shared)), (4, Some(&second.layers[1]))] {
+    for (n, layer) in
+        [(1, None), (2, Some(&first.layers[1])), (3, Some(&shared)), (4, Some(&second.layers[1]))]
+    {
         let id_n = id(n);
         tar = tar.folder(&id_n).file(&format!("{id_n}/VERSION"), "1.0");
         tar = tar.file(&format!("{id_n}/json"), format!("{{\"id\":\"{id_n}\",\"os\":\"linux\"}}"));
@@ -267,9 +297,10 @@ pub fn docker24_links() -> Made {
         item(&config(&first), "[\"one:1\"]", &[path(1), path(2)], ""),
         item(&config(&second), "[\"two:1\"]", &[path(3), path(4)], ""),
     ];
-    let tar = tar
-        .file("manifest.json", format!("[{}]\n", items.join(",")))
-        .file("repositories", format!("{{\"one\":{{\"1\":\"{}\"}},\"two\":{{\"1\":\"{}\"}}}}\n", id(2), id(4)));
+    let tar = tar.file("manifest.json", format!("[{}]\n", items.join(","))).file(
+        "repositories",
+        format!("{{\"one\":{{\"1\":\"{}\"}},\"two\":{{\"1\":\"{}\"}}}}\n", id(2), id(4)),
+    );
     Made::new("docker24-links", "docker", tar)
         .image(&first.config_digest(), &["docker.io/library/one:1"], AMD64)
         .image(&second.config_digest(), &["docker.io/library/two:1"], AMD64)
@@ -278,7 +309,9 @@ pub fn docker24_links() -> Made {
 /// One folder of an archive from before docker 1.10.
 fn v1_folder(tar: Tar, id: &str, parent: Option<&str>, layer: &Layer) -> Tar {
     let parent = parent.map(|parent| format!(",\"parent\":\"{parent}\"")).unwrap_or_default();
-    let json = format!("{{\"id\":\"{id}\"{parent},\"architecture\":\"amd64\",\"os\":\"linux\",\"Size\":7}}");
+    let json = format!(
+        "{{\"id\":\"{id}\"{parent},\"architecture\":\"amd64\",\"os\":\"linux\",\"Size\":7}}"
+    );
     tar.folder(id)
         .file(&format!("{id}/VERSION"), "1.0")
         .file(&format!("{id}/json"), json)
@@ -300,14 +333,18 @@ pub fn v1() -> Made {
     let top = "1".repeat(64);
     let names = format!("{{\"app\":{{\"1.0\":\"{top}\",\"latest\":\"{top}\"}}}}\n");
     let tar = v1_files(&[&top]).file("repositories", names);
-    Made::new("docker-v1", "docker-v1", tar)
-        .image("", &["docker.io/library/app:1.0", "docker.io/library/app:latest"], AMD64)
+    Made::new("docker-v1", "docker-v1", tar).image(
+        "",
+        &["docker.io/library/app:1.0", "docker.io/library/app:latest"],
+        AMD64,
+    )
 }
 
 /// Two images on one base.
 pub fn v1_shared() -> Made {
     let (one, two) = ("1".repeat(64), "2".repeat(64));
-    let names = format!("{{\"localhost:5000/two\":{{\"2\":\"{two}\"}},\"one\":{{\"1\":\"{one}\"}}}}\n");
+    let names =
+        format!("{{\"localhost:5000/two\":{{\"2\":\"{two}\"}},\"one\":{{\"1\":\"{one}\"}}}}\n");
     let tar = v1_files(&[&one, &two]).file("repositories", names);
     Made::new("docker-v1-shared", "docker-v1", tar)
         .image("", &["docker.io/library/one:1"], AMD64)
@@ -330,7 +367,10 @@ fn hard_links() -> Made {
         .hard_link("b/layer.tar", "a/layer.tar")
         .file(
             "manifest.json",
-            format!("[{}]", item(&config, &strings(&[NAME]), &["a/layer.tar".into(), "b/layer.tar".into()], "")),
+            format!(
+                "[{}]",
+                item(&config, &strings(&[NAME]), &["a/layer.tar".into(), "b/layer.tar".into()], "")
+            ),
         );
     Made::new("hard-links", "docker", tar).image(&image.config_digest(), &[NAME], AMD64)
 }
@@ -356,11 +396,13 @@ fn unnamed(name: &'static str, tags: Option<&str>) -> Made {
 
 /// The docker view of an OCI layout, as containerd's exporter writes it.
 pub fn containerd_manifest(items: &[(&Image, &[&str])]) -> String {
-    let list: Vec<String> = items.iter().map(|(image, tags)| {
-        let tags = if tags.is_empty() { "null".to_owned() } else { strings(tags) };
-        let paths: Vec<String> = image.layers.iter().map(|layer| blob(&layer.blob).0).collect();
-        item(&blob(&image.config).0, &tags, &paths, "")
-    }).collect();
+    let list: Vec<String> = items
+        .iter()
+        .map(|(image, tags)| {
+            let tags = if tags.is_empty() { "null".to_owned() } else { strings(tags) };
+            let paths: Vec<String> = image.layers.iter().map(|layer| blob(&layer.blob).0).collect();
+            item(&blob(&image.config).0, &tags, &paths, "")
+        })
+        .collect();
     format!("[{}]", list.join(","))
 }
-

@@ -66,7 +66,8 @@ pub struct Layer {
 impl Layer {
     /// A layer of one file; the text is its name and its content.
     pub fn new(text: &str, packing: Packing) -> Layer {
-        let plain = Tar::new().folder("etc").file(&format!("etc/{text}"), format!("{text}\n")).bytes();
+        let plain =
+            Tar::new().folder("etc").file(&format!("etc/{text}"), format!("{text}\n")).bytes();
         let blob = pack(&plain, packing);
         Layer { plain, blob, packing, url: None }
     }
@@ -102,7 +103,8 @@ pub fn pack(bytes: &[u8], packing: Packing) -> Vec<u8> {
     match packing {
         Packing::Plain => bytes.to_vec(),
         Packing::Gzip => {
-            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            let mut encoder =
+                flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
             encoder.write_all(bytes).unwrap();
             encoder.finish().unwrap()
         }
@@ -144,18 +146,23 @@ impl Image {
     }
 
     fn build(platform: &'static str, layers: Vec<Layer>, docker: bool) -> Image {
-        let ids: Vec<String> = layers.iter().map(|layer| format!("\"{}\"", layer.diff_id())).collect();
+        let ids: Vec<String> =
+            layers.iter().map(|layer| format!("\"{}\"", layer.diff_id())).collect();
         let config = format!(
             "{{{},\"config\":{{\"Cmd\":[\"/etc\"]}},\"created\":\"2024-01-02T03:04:05Z\",\
              \"rootfs\":{{\"type\":\"layers\",\"diff_ids\":[{}]}}}}",
             platform_fields(platform),
             ids.join(",")
         );
-        let list: Vec<Descriptor> = layers.iter().map(|layer| {
-            let descriptor = Descriptor::new(&layer.media_type(docker), &layer.blob);
-            Descriptor { url: layer.url, ..descriptor }
-        }).collect();
-        let types = if docker { (DOCKER_MANIFEST, DOCKER_CONFIG) } else { (OCI_MANIFEST, OCI_CONFIG) };
+        let list: Vec<Descriptor> = layers
+            .iter()
+            .map(|layer| {
+                let descriptor = Descriptor::new(&layer.media_type(docker), &layer.blob);
+                Descriptor { url: layer.url, ..descriptor }
+            })
+            .collect();
+        let types =
+            if docker { (DOCKER_MANIFEST, DOCKER_CONFIG) } else { (OCI_MANIFEST, OCI_CONFIG) };
         let manifest = manifest(types.0, &Descriptor::new(types.1, &config), &list, "");
         Image { layers, config, manifest, docker, platform }
     }
@@ -192,7 +199,12 @@ pub fn blob(bytes: impl AsRef<[u8]>) -> (String, Vec<u8>) {
 }
 
 /// A manifest; `more` are further fields, each with a comma before it.
-pub fn manifest(media_type: &str, config: &Descriptor, layers: &[Descriptor], more: &str) -> String {
+pub fn manifest(
+    media_type: &str,
+    config: &Descriptor,
+    layers: &[Descriptor],
+    more: &str,
+) -> String {
     let layers: Vec<String> = layers.iter().map(ToString::to_string).collect();
     format!(
         "{{\"schemaVersion\":2,\"mediaType\":\"{media_type}\",\"config\":{config},\"layers\":[{}]{more}}}",
@@ -203,7 +215,10 @@ pub fn manifest(media_type: &str, config: &Descriptor, layers: &[Descriptor], mo
 /// An index of OCI's type.
 pub fn index(children: &[Descriptor]) -> String {
     let children: Vec<String> = children.iter().map(ToString::to_string).collect();
-    format!("{{\"schemaVersion\":2,\"mediaType\":\"{OCI_INDEX}\",\"manifests\":[{}]}}", children.join(","))
+    format!(
+        "{{\"schemaVersion\":2,\"mediaType\":\"{OCI_INDEX}\",\"manifests\":[{}]}}",
+        children.join(",")
+    )
 }
 
 /// A descriptor; prints as Go writes it.
@@ -256,7 +271,8 @@ impl fmt::Display for Descriptor {
             write!(f, ",\"urls\":[\"{url}\"]")?;
         }
         if !self.annotations.is_empty() {
-            let list: Vec<String> = self.annotations.iter().map(|(k, v)| format!("\"{k}\":\"{v}\"")).collect();
+            let list: Vec<String> =
+                self.annotations.iter().map(|(k, v)| format!("\"{k}\":\"{v}\"")).collect();
             write!(f, ",\"annotations\":{{{}}}", list.join(","))?;
         }
         if let Some(platform) = self.platform {

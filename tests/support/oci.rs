@@ -5,8 +5,8 @@
 use super::Made;
 use super::docker::{as_bazel, as_jib, containerd_manifest};
 use super::image::{
-    Descriptor, EMPTY, Image, Layer, OCI_INDEX, OCI_MANIFEST, Packing, REF_NAME, SUBJECT, blob, blob_path, index,
-    manifest, sha512,
+    Descriptor, EMPTY, Image, Layer, OCI_INDEX, OCI_MANIFEST, Packing, REF_NAME, SUBJECT, blob,
+    blob_path, index, item, manifest, sha512, strings,
 };
 use super::tarball::Tar;
 
@@ -28,6 +28,8 @@ pub fn all() -> Vec<Made> {
         foreign(),
         nested(),
         sha512_blobs(),
+        sha512_hybrid(),
+        no_config(),
         zstd(),
         no_images(),
         no_images_null(),
@@ -59,7 +61,11 @@ pub fn layout(files: Vec<(String, Vec<u8>)>, tops: &[Descriptor]) -> Tar {
 }
 
 /// As containerd exports: both views.
-pub fn hybrid(files: Vec<(String, Vec<u8>)>, tops: &[Descriptor], items: &[(&Image, &[&str])]) -> Tar {
+pub fn hybrid(
+    files: Vec<(String, Vec<u8>)>,
+    tops: &[Descriptor],
+    items: &[(&Image, &[&str])],
+) -> Tar {
     blobs(files)
         .file("index.json", index(tops))
         .file("manifest.json", containerd_manifest(items))
@@ -80,7 +86,8 @@ fn jib() -> Made {
 
 /// rules_oci, OCI format: the descriptor of the index once for each tag, names as they were written.
 fn bazel() -> Made {
-    let images = [Image::app("bazel"), Image::new("linux/arm64/v8", Image::app("bazel-arm").layers)];
+    let images =
+        [Image::app("bazel"), Image::new("linux/arm64/v8", Image::app("bazel-arm").layers)];
     let text = index(&images.each_ref().map(Image::child));
     let mut tar = Tar::new().file("oci-layout", LAYOUT);
     let (path, body) = blob(&text);
@@ -88,10 +95,15 @@ fn bazel() -> Made {
     for (path, body) in images.iter().flat_map(Image::blobs) {
         tar = tar.file(&path, body);
     }
-    let tops = [NAME, "team/app:1.0"].map(|name| Descriptor::new(OCI_INDEX, &text).annotation(REF_NAME, name));
+    let tops = [NAME, "team/app:1.0"]
+        .map(|name| Descriptor::new(OCI_INDEX, &text).annotation(REF_NAME, name));
     let tar = tar.file("index.json", index(&tops)).each(as_bazel);
     let names = [NAME, "docker.io/team/app:1.0"];
-    Made::new("bazel-oci", "oci", tar).image(&tops[0].digest, &names, &["linux/amd64", "linux/arm64"])
+    Made::new("bazel-oci", "oci", tar).image(
+        &tops[0].digest,
+        &names,
+        &["linux/amd64", "linux/arm64"],
+    )
 }
 
 /// A signature over another manifest: an empty config, `subject`.
@@ -143,7 +155,11 @@ fn foreign() -> Made {
     let image = Image::docker("windows/amd64", vec![base, Layer::new("app", Packing::Gzip)]);
     let tar = hybrid(image.blobs(), &[image.descriptor().named(NAME)], &[]);
     let tar = tar.without(&["manifest.json"]);
-    Made::new("foreign-layer", "oci", tar).image(&image.manifest_digest(), &[NAME], &["windows/amd64"])
+    Made::new("foreign-layer", "oci", tar).image(
+        &image.manifest_digest(),
+        &[NAME],
+        &["windows/amd64"],
+    )
 }
 
 /// An index inside an index.
@@ -161,32 +177,66 @@ fn nested() -> Made {
 
 /// Every blob under its SHA-512, in members whose names need a pax header.
 fn sha512_blobs() -> Made {
-    let plain = Image::app("sha512");
+    let (files, top, _) = sha512_image();
+    let digest = top.digest.clone();
+    Made::new("sha512", "oci", layout(files, &[top])).image(&digest, &[NAME], AMD64)
+}
+
+/// The same with a docker view, whose readers know the config by its SHA-256.
+fn sha512_hybrid() -> Made {
+    let (files, top, image) = sha512_image();
+    let digest = top.digest.clone();
+    let layers: Vec<String> =
+        image.layers.iter().map(|layer| blob_path(&sha512(&layer.blob))).collect();
+    let manifest = item(&blob_path(&sha512(&image.config)), &strings(&[NAME]), &layers, "");
+    let tar = layout(files, &[top]).file("manifest.json", format!("[{manifest}]"));
+    Made::new("sha512-hybrid", "hybrid", tar).image(&digest, &[NAME], AMD64)
+}
+
+fn sha512_image() -> (Vec<(String, Vec<u8>)>, Descriptor, Image) {
+    let image = Image::app("sha512");
     let at = |bytes: &[u8]| (blob_path(&sha512(bytes)), bytes.to_vec());
     let descriptor = |media_type: &str, bytes: &[u8]| {
         let descriptor = Descriptor::new(media_type, bytes);
         Descriptor { digest: sha512(bytes), ..descriptor }
     };
-    let layers: Vec<Descriptor> = plain.layers.iter()
-        .map(|layer| descriptor("application/vnd.oci.image.layer.v1.tar+gzip", &layer.blob)).collect();
-    let config = descriptor("application/vnd.oci.image.config.v1+json", plain.config.as_bytes());
+    let gzip = "application/vnd.oci.image.layer.v1.tar+gzip";
+    let layers: Vec<Descriptor> =
+        image.layers.iter().map(|layer| descriptor(gzip, &layer.blob)).collect();
+    let config = descriptor("application/vnd.oci.image.config.v1+json", image.config.as_bytes());
     let text = manifest(OCI_MANIFEST, &config, &layers, "");
-    let mut files: Vec<_> = plain.layers.iter().map(|layer| at(&layer.blob)).collect();
-    files.extend([at(plain.config.as_bytes()), at(text.as_bytes())]);
-    let top = descriptor(OCI_MANIFEST, text.as_bytes()).named(NAME);
-    let digest = top.digest.clone();
-    Made::new("sha512", "oci", layout(files, &[top])).image(&digest, &[NAME], AMD64)
+    let mut files: Vec<_> = image.layers.iter().map(|layer| at(&layer.blob)).collect();
+    files.extend([at(image.config.as_bytes()), at(text.as_bytes())]);
+    (files, descriptor(OCI_MANIFEST, text.as_bytes()).named(NAME), image)
+}
+
+/// The config is absent: one damaged image in both views, not two images.
+fn no_config() -> Made {
+    let image = Image::app("no-config");
+    let tar = hybrid(image.blobs(), &[image.descriptor().named(NAME)], &[(&image, &[NAME])]);
+    let tar = tar.without(&[&blob(&image.config).0]);
+    Made::new("no-config", "hybrid", tar)
+        .image(&image.manifest_digest(), &[NAME], &["-unknown"])
+        .verify(1)
 }
 
 fn zstd() -> Made {
     let layers = vec![Layer::new("zstd-1", Packing::Zstd), Layer::new("zstd-2", Packing::Zstd)];
     let image = Image::new("linux/arm64", layers);
     let tar = hybrid(image.blobs(), &[image.descriptor().named(NAME)], &[(&image, &[NAME])]);
-    Made::new("zstd-layers", "hybrid", tar).image(&image.manifest_digest(), &[NAME], &["linux/arm64"])
+    Made::new("zstd-layers", "hybrid", tar).image(
+        &image.manifest_digest(),
+        &[NAME],
+        &["linux/arm64"],
+    )
 }
 
 fn no_images() -> Made {
-    Made::new("no-images", "oci", Tar::new().file("index.json", index(&[])).file("oci-layout", LAYOUT))
+    Made::new(
+        "no-images",
+        "oci",
+        Tar::new().file("index.json", index(&[])).file("oci-layout", LAYOUT),
+    )
 }
 
 /// containerd since 2.2 where no image could be resolved.

@@ -175,5 +175,7 @@ pub fn read(bytes: &[u8], name: &str) -> Option<Vec<u8>> {
 pub fn names(bytes: &[u8]) -> Vec<String> {
     let mut archive = tar::Archive::new(bytes);
     let entries = archive.entries().unwrap();
-    entries.map(|entry| String::from_utf8_lossy(&entry.unwrap().path_bytes()).into_owned()).collect()
+    entries
+        .map(|entry| String::from_utf8_lossy(&entry.unwrap().path_bytes()).into_owned())
+        .collect()
 }

@@ -1,0 +1,120 @@
+//! What the fuzz targets have found, replayed without a fuzzer: every file of
+//! `fuzz/regressions/TARGET/` must not panic and must verify with the exit code
+//! its extension states (`NAME.exit3`).
+#![cfg(all(feature = "xz", feature = "bzip2"))]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::fs;
+use std::path::Path;
+
+use ocitar::archive::{Access, Archive, OpenOptions};
+use ocitar::diagnostics::Severity;
+use ocitar::edit::{RenameRules, Rule};
+use ocitar::error::{Class, Error};
+use ocitar::progress::Silent;
+use ocitar::reference::Reference;
+use ocitar::verify::{Report, VerifyOptions};
+
+/// The stored finds of a target: name, stated exit code, bytes.
+fn finds(target: &str) -> Vec<(String, u8, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/regressions").join(target);
+    let finds = fs::read_dir(folder).unwrap().map(|item| {
+        let path = item.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let code = name.rsplit_once(".exit").unwrap().1.parse().unwrap();
+        (name, code, fs::read(path).unwrap())
+    });
+    let finds: Vec<_> = finds.collect();
+    assert!(!finds.is_empty(), "{target}");
+    finds
+}
+
+fn verify(archive: &Archive) -> Report {
+    let mut options = VerifyOptions::default();
+    options.jobs = Some(1);
+    archive.verify(&options, &Silent)
+}
+
+fn exit_code(opened: &Result<Archive, Error>) -> u8 {
+    match opened {
+        Ok(archive) => verify(archive).findings.exit_code(),
+        Err(error) => error.class().exit_code(),
+    }
+}
+
+#[test]
+fn archives_open_as_stated() {
+    for (name, code, bytes) in
+        ["tar_scan", "archive_open", "retag_roundtrip"].into_iter().flat_map(finds)
+    {
+        assert_eq!(
+            exit_code(&OpenOptions::new().open_bytes("find", bytes.clone())),
+            code,
+            "{name}"
+        );
+        assert_eq!(exit_code(&OpenOptions::new().open_stream("find", &*bytes)), code, "{name}");
+        // Of a stream only the documents are kept; it must open or fail, that is all.
+        let _ = OpenOptions::new().access(Access::Metadata).open_stream("find", &*bytes);
+    }
+}
+
+#[test]
+fn archives_retag_as_sound_as_they_were() {
+    for (name, code, bytes) in finds("retag_roundtrip") {
+        for (at, rule) in [
+            Rule::parse("new.example/team/app:9"),
+            Rule::prefix("docker.io=new.example/hub"),
+            Rule::regex("[^/]+/(.+)", "new.example/$1"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            for options in 0..4 {
+                let what = format!("{name}, rule {at}, options {options}");
+                let rules = RenameRules::new().allow_unmatched(true).rule(rule.clone().unwrap());
+                let rules = rules.keep_old(options & 1 > 0).drop_unmatched(options & 2 > 0);
+                let Ok(archive) =
+                    OpenOptions::new().open_bytes("find", bytes.clone()).and_then(Archive::check)
+                else {
+                    assert_ne!(code, 0, "{what}");
+                    continue;
+                };
+                let plan = match archive.edit().rename(&rules).and_then(|edit| edit.plan()) {
+                    Ok(plan) => plan,
+                    Err(error) => {
+                        assert!(
+                            matches!(error.class(), Class::Content | Class::Usage),
+                            "{what}: {error}"
+                        );
+                        continue;
+                    }
+                };
+                let mut out = Vec::new();
+                plan.visit(&mut |chunk| {
+                    out.extend_from_slice(chunk);
+                    Ok(())
+                })
+                .unwrap();
+                let new =
+                    OpenOptions::new().open_bytes("output", out).and_then(Archive::check).unwrap();
+                let worst = |archive: &Archive| {
+                    verify(archive).findings.worst().filter(|w| *w >= Severity::Error)
+                };
+                assert!(worst(&new) <= worst(&archive), "{what}: {:?}", verify(&new).findings);
+            }
+        }
+    }
+}
+
+#[test]
+fn references_parse_as_stated() {
+    for (name, code, bytes) in finds("reference") {
+        let text = String::from_utf8(bytes).unwrap();
+        let parsed = Reference::parse(&text);
+        assert_eq!(parsed.is_ok(), code == 0, "{name}");
+        if let Ok(reference) = parsed {
+            assert_eq!(Reference::parse(&reference.to_string()).as_ref(), Ok(&reference), "{name}");
+            assert_eq!(reference.canonical().canonical(), reference.canonical(), "{name}");
+        }
+    }
+}
