@@ -66,13 +66,12 @@ fn retag(criterion: &mut Criterion, name: &str, corpus: &Corpus) {
         .measurement_time(Duration::from_secs(8));
     let rule = Rule::prefix("docker.io=registry.example.com").expect("a rule");
     let rules = RenameRules::new().rule(rule);
-    let mut options = WriteOptions::default();
-    options.force = true;
+    let options = WriteOptions::new().force(true);
     group.bench_function(format!("{name}/new-file"), |b| {
         b.iter(|| {
             let archive = Archive::open(&corpus.path).and_then(Archive::check).expect("an archive");
             let plan = archive.edit().rename(&rules).and_then(|edit| edit.plan()).expect("a plan");
-            plan.write_to(corpus.output(), &[&archive], &options, &Silent).expect("space")
+            plan.write_to(corpus.output(), &options).expect("space")
         });
     });
 }

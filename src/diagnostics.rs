@@ -49,9 +49,13 @@ pub struct Diagnostics {
 const KEPT_PER_CODE: usize = 1000;
 
 impl Diagnostics {
+    /// Adds a finding. What was found already, on another way to the same
+    /// place, is not said twice.
     pub(crate) fn push(&mut self, severity: Severity, error: Error) {
-        let same = self.list.iter().filter(|d| d.error.code() == error.code()).take(KEPT_PER_CODE);
-        if same.count() < KEPT_PER_CODE {
+        let same = self.list.iter().filter(|d| d.error.code() == error.code());
+        let mut same = same.take(KEPT_PER_CODE);
+        let known = same.clone().any(|d| d.error.says_the_same(&error));
+        if !known && same.nth(KEPT_PER_CODE - 1).is_none() {
             self.list.push(Diagnostic { severity, error });
         }
     }

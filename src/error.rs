@@ -138,6 +138,8 @@ codes! {
     LimitJson = "E_LIMIT_JSON", Limit;
     /// Too many descriptors, or indexes nested too deep.
     LimitGraph = "E_LIMIT_GRAPH", Limit;
+    /// More documents in a stream than may be kept in memory.
+    LimitKept = "E_LIMIT_KEPT", Limit;
     /// Too many layers in one image.
     LimitLayers = "E_LIMIT_LAYERS", Limit;
     /// An extended tar header that is too large, or too many of them.
@@ -170,6 +172,12 @@ codes! {
 
     /// Not an image archive, or none this build can read.
     Format = "E_FORMAT", Malformed;
+    /// A name with a digest that is not the digest of what it names.
+    DigestName = "E_DIGEST_NAME", Content;
+    /// The OCI layout lacks a part, or is of a version nobody reads.
+    Layout = "E_LAYOUT", Content;
+    /// No image in the archive.
+    NoImages = "E_NO_IMAGES", Content;
     /// The docker view and the OCI view name different images alike.
     ImageConflict = "E_IMG_CONFLICT", Malformed;
     /// Layers and diff IDs differ in number.
@@ -219,6 +227,16 @@ codes! {
     TarDupSame = "N_TAR_DUP_SAME", Content;
     /// Something about the tar every reader ignores.
     TarOdd = "N_TAR_ODD", Content;
+    /// A link that some consumers do not follow.
+    TarOddLink = "N_TAR_LINK", Content;
+    /// An absolute name, which consumers look up differently.
+    TarAbsolute = "N_TAR_ABSOLUTE", Content;
+    /// Written by docker 1.9 or older.
+    DockerV1 = "N_DOCKER_V1", Content;
+    /// A document of a version that some consumers do not read.
+    Version = "N_VERSION", Content;
+    /// More history than layers, which classic docker refuses.
+    History = "N_HISTORY", Content;
     /// A name in the archive that is not a reference every consumer takes.
     NameOdd = "N_NAME_ODD", Content;
     /// The two views of the archive hold different, but not contradicting, entries.
@@ -359,6 +377,13 @@ impl Error {
     pub fn caused_by(mut self, source: io::Error) -> Self {
         self.0.source = Some(Arc::new(source));
         self
+    }
+
+    /// Whether another error differs in nothing a reader would see.
+    pub(crate) fn says_the_same(&self, other: &Error) -> bool {
+        let parts =
+            |e: &Error| (e.0.code, e.0.place.clone(), e.0.expected.clone(), e.0.found.clone());
+        self.0.message == other.0.message && parts(self) == parts(other)
     }
 
     /// The stable identifier.

@@ -22,7 +22,6 @@
 //! ```
 //! use ocitar::archive::Archive;
 //! use ocitar::edit::{RenameRules, Rule};
-//! use ocitar::progress::Silent;
 //! use ocitar::write::WriteOptions;
 //!
 //! # fn main() -> ocitar::error::Result<()> {
@@ -34,7 +33,7 @@
 //! }
 //! let rules = RenameRules::new().rule(Rule::prefix("docker.io/library=registry.example.com/hub")?);
 //! let plan = archive.edit().rename(&rules)?.plan()?;
-//! plan.write_to(&out, &[&archive], &WriteOptions::default(), &Silent)?;
+//! plan.write_to(&out, &WriteOptions::new())?;
 //! # let names = Archive::open(&out)?.images()[0].label();
 //! # assert_eq!(names, "registry.example.com/hub/app:1.0");
 //! # Ok(())

@@ -20,9 +20,11 @@ pub struct Limits {
     pub tar_globals: u32,
     /// Bytes of a member's name, 4,096: `PATH_MAX`.
     pub member_name: usize,
-    /// Bytes of an index, manifest or config, 4 MiB: what containers/image and
-    /// distribution accept.
+    /// Bytes of an index, manifest or config, 4 MiB: what distribution accepts of
+    /// a manifest and containers/image of a config.
     pub document: u64,
+    /// Bytes of all indexes, manifests and configs together, 512 MiB.
+    pub documents: u64,
     /// Bytes of `manifest.json`, `index.json` and `repositories`, 16 MiB:
     /// below containerd's 20 MiB, so that what is accepted loads.
     pub control_file: u64,
@@ -41,8 +43,9 @@ pub struct Limits {
     /// Base-2 logarithm of the largest zstd window, 27: 128 MiB, what libzstd
     /// accepts without being told otherwise.
     pub zstd_window_log: u32,
-    /// Bytes of small members kept in memory while a compressed or piped
-    /// archive is listed, 32 MiB. Beyond it the archive is spooled to a file.
+    /// Bytes of documents kept in memory while a compressed or piped archive is
+    /// listed, 32 MiB. Beyond it a file is unpacked to a temporary one, and a
+    /// pipe is an error.
     pub kept: u64,
 }
 
@@ -54,6 +57,7 @@ impl Default for Limits {
             tar_globals: 64,
             member_name: 4096,
             document: 4 << 20,
+            documents: 512 << 20,
             control_file: 16 << 20,
             json_depth: 64,
             json_values: 262_144,

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::archive::Origin;
 use crate::error::Result;
-use crate::source::Span;
+use crate::source::{Source, Span};
 
 /// One piece of an output.
 #[derive(Clone, Debug)]
@@ -37,6 +38,8 @@ impl Piece {
 pub struct Plan {
     pieces: Vec<Piece>,
     len: u64,
+    /// What the bytes come from, which an output must not overwrite.
+    origin: Option<Origin>,
 }
 
 impl Plan {
@@ -58,6 +61,27 @@ impl Plan {
         self.len == 0
     }
 
+    pub(crate) fn origin(&self) -> Option<&Origin> {
+        self.origin.as_ref()
+    }
+
+    /// Fails when an input was written to since it was opened.
+    ///
+    /// # Errors
+    ///
+    /// `E_INPUT_CHANGED`.
+    pub(crate) fn check_unchanged(&self) -> Result<()> {
+        let mut last: Option<&Arc<Source>> = None;
+        for piece in &self.pieces {
+            let Piece::Span(span) = piece else { continue };
+            if !last.is_some_and(|last| Arc::ptr_eq(last, &span.source)) {
+                span.source.check_unchanged()?;
+            }
+            last = Some(&span.source);
+        }
+        Ok(())
+    }
+
     /// Visits the bytes of the output in order, in chunks of at most 1 MiB.
     ///
     /// # Errors
@@ -75,12 +99,17 @@ impl Plan {
 }
 
 /// Collects pieces; neighbours that touch become one.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct PlanBuilder {
     plan: Plan,
 }
 
 impl PlanBuilder {
+    /// A plan of pieces from this origin.
+    pub(crate) fn new(origin: &Origin) -> PlanBuilder {
+        PlanBuilder { plan: Plan { origin: Some(origin.clone()), ..Plan::default() } }
+    }
+
     pub(crate) fn span(&mut self, span: Span) {
         if span.len == 0 {
             return;

@@ -55,9 +55,9 @@ fn exit_codes() {
     let limit = room.write("limit.tar", good.with("index.json", deep).bytes());
     let sparse = room.write("sparse.tar", oci::sparse().tar.bytes());
     let no = room.path("no-such.tar");
-    let out = room.path("out.tar");
-    let [ok, corrupt, malformed, limit, sparse, no, out] =
-        [&ok, &corrupt, &malformed, &limit, &sparse, &no, &out].map(|path| arg(path));
+    let (out, other) = (room.path("out.tar"), room.path("other.tar"));
+    let [ok, corrupt, malformed, limit, sparse, no, out, other] =
+        [&ok, &corrupt, &malformed, &limit, &sparse, &no, &out, &other].map(|path| arg(path));
     let full = "/dev/full";
     let rows: Vec<(&str, Vec<&str>, i32)> = vec![
         ("ls", vec!["ls", ok], 0),
@@ -66,7 +66,7 @@ fn exit_codes() {
         ("retag", vec!["retag", ok, out, NEW], 0),
         ("absent platforms are a note", vec!["verify", sparse], 0),
         ("corrupt", vec!["verify", corrupt], 1),
-        ("corrupt, --verify", vec!["retag", "--verify", corrupt, out, NEW], 1),
+        ("corrupt, --verify", vec!["retag", "--verify", corrupt, other, NEW], 1),
         ("absent platforms with --all-platforms", vec!["verify", "--all-platforms", sparse], 1),
         ("no such image", vec!["inspect", ok, "no/such"], 1),
         ("no such platform", vec!["inspect", ok, "--platform", "linux/s390x"], 1),
@@ -88,8 +88,8 @@ fn exit_codes() {
         ("no file, ls", vec!["ls", no], 5),
         ("no file, verify", vec!["verify", no], 5),
         ("no file, inspect", vec!["inspect", no], 5),
-        ("no file, retag", vec!["retag", no, out, NEW], 5),
-        ("no map file", vec!["retag", ok, out, "--map", no], 5),
+        ("no file, retag", vec!["retag", no, other, NEW], 5),
+        ("no map file", vec!["retag", ok, other, "--map", no], 5),
         ("a full device", vec!["retag", ok, full, NEW], 5),
         ("several: corrupt counts before malformed", vec!["verify", malformed, corrupt, ok], 1),
         ("several: malformed", vec!["verify", ok, malformed], 3),

@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
-use ocitar::archive::Archive;
+use ocitar::archive::{Archive, Format};
 use ocitar::edit::{Outcome, RenameRules, Rule};
 use ocitar::error::Class;
 use ocitar::plan::Plan;
@@ -32,11 +32,21 @@ fuzz_target!(|data: &[u8]| {
         }
     };
     let changes = edit.renaming().unwrap().changes().to_vec();
-    let dropped = edit.renaming().unwrap().dropped().next().is_some();
+    let dropped = edit.renaming().unwrap().dropped().count();
     let out = match edit.plan() {
         Ok(plan) => bytes(&plan),
         Err(error) => return assert!(error.class() != Class::Bug, "{error}"),
     };
+    if dropped > 0 && dropped == archive.images().len() {
+        // What is left of an archive without its images may be none.
+        return;
+    }
+    if archive.format() == Some(Format::DockerV1)
+        && archive.tar().unwrap().find("repositories").is_none()
+    {
+        // The oldest archives keep names there and nowhere else.
+        return;
+    }
     let new = ocitar_fuzz::open(&out).and_then(Archive::check).expect("what was written opens");
 
     let names = new.images().iter().flat_map(|image| image.names());
@@ -73,7 +83,7 @@ fuzz_target!(|data: &[u8]| {
                 "{} changed",
                 member.name
             ),
-            None => assert!(dropped, "{} is gone", member.name),
+            None => assert!(dropped > 0, "{} is gone", member.name),
         }
     }
     assert!(

@@ -143,6 +143,10 @@ fn mutate_body(
     let mut new = data[body..body + len].to_vec();
     new.resize(len + room.min(1024), 0);
     let room = new.len();
+    // libFuzzer aborts when there is nothing to mutate and no room.
+    if room == 0 {
+        return size;
+    }
     let len_now = fuzzer_mutate(&mut new, len, room);
     new.truncate(len_now);
     let stated = format!("{len_now:011o}\0");

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::archive::document::{Document, check_size};
+use crate::archive::document::{Document, Reader};
 use crate::archive::image::{Image, ImageManifest, Layer, ManifestBody, ManifestKind, Target};
 use crate::archive::store::{Entry, Store};
-use crate::archive::view::Config;
+use crate::archive::view::ConfigSummary;
 use crate::diagnostics::Diagnostics;
 use crate::digest::{Algorithm, Digest};
 use crate::error::{Code, Error, Result};
@@ -92,12 +92,11 @@ pub(crate) fn repositories(document: &Document) -> Result<Vec<Tagged>> {
 /// image, as podman and docker treat them.
 pub(crate) fn images(
     items: &[Item],
-    store: &Store,
-    limits: &Limits,
+    reader: &Reader<'_>,
     findings: &mut Diagnostics,
 ) -> Vec<Image> {
     let mut images: Vec<Image> = Vec::new();
-    let mut configs = Configs { store, limits, read: HashMap::new() };
+    let mut configs = Configs { reader, read: HashMap::new() };
     let mut by_config = HashMap::new();
     for (position, item) in items.iter().enumerate() {
         let loaded = configs.load(&item.config, findings);
@@ -112,7 +111,7 @@ pub(crate) fn images(
                 at
             }
             None => {
-                images.push(image(item, &loaded, store, findings));
+                images.push(image(item, &loaded, reader.store, findings));
                 images.len() - 1
             }
         };
@@ -126,26 +125,33 @@ pub(crate) fn images(
 
 fn image(item: &Item, loaded: &Loaded, store: &Store, findings: &mut Diagnostics) -> Image {
     let diff_ids = loaded.view.as_ref().map_or(&[][..], |view| &view.diff_ids);
-    if loaded.view.is_some() && diff_ids.len() != item.layers.len() {
+    let has_rootfs = loaded.view.as_ref().is_some_and(|view| view.has_rootfs);
+    if has_rootfs && diff_ids.len() != item.layers.len() {
         let error = Error::new(Code::ImageLayerCount, format!("layers listed for {}", item.config))
             .expected_found(format!("{} as in its diff IDs", diff_ids.len()), item.layers.len());
         findings
             .error(error.at(loaded.entry.as_ref().map(|e| e.place.clone()).unwrap_or_default()));
     }
     let layers = item.layers.iter().enumerate().map(|(i, path)| {
-        let entry = store.find(path).unwrap_or_else(|error| {
-            findings.fatal(error);
-            None
-        });
-        if entry.is_none() {
-            let message = format!("manifest.json names the layer \"{path}\", which is not there");
-            findings.error(Error::new(Code::BlobMissing, message));
-        }
+        let entry = match store.find(path) {
+            Ok(None) => {
+                let message =
+                    format!("manifest.json names the layer \"{path}\", which is not there");
+                findings.error(Error::new(Code::BlobMissing, message));
+                None
+            }
+            Ok(entry) => entry,
+            Err(error) => {
+                findings.fatal(error);
+                None
+            }
+        };
         Layer { descriptor: None, path: path.clone(), diff_id: diff_ids.get(i).copied(), entry }
     });
     let body = ManifestBody {
         entry: None,
-        config: loaded.digest,
+        // Where the file is absent its path may still say which one it is.
+        config: loaded.digest.or_else(|| Digest::from_blob_path(&item.config)),
         config_entry: loaded.entry.clone(),
         config_view: loaded.view.clone(),
         layers: layers.collect(),
@@ -163,8 +169,7 @@ fn image(item: &Item, loaded: &Loaded, store: &Store, findings: &mut Diagnostics
 /// Configurations by the file that holds them, each read once however many
 /// items name it.
 struct Configs<'a> {
-    store: &'a Store,
-    limits: &'a Limits,
+    reader: &'a Reader<'a>,
     read: HashMap<Box<str>, Loaded>,
 }
 
@@ -172,12 +177,12 @@ struct Configs<'a> {
 struct Loaded {
     entry: Option<Entry>,
     digest: Option<Digest>,
-    view: Option<Arc<Config>>,
+    view: Option<Arc<ConfigSummary>>,
 }
 
 impl Configs<'_> {
     fn load(&mut self, path: &str, findings: &mut Diagnostics) -> Loaded {
-        let entry = match self.store.find(path) {
+        let entry = match self.reader.store.find(path) {
             Ok(Some(entry)) => entry,
             Ok(None) => {
                 let message =
@@ -196,7 +201,7 @@ impl Configs<'_> {
         let name = entry.name.clone();
         let place = entry.place.clone();
         let mut loaded = Loaded { entry: Some(entry.clone()), ..Loaded::default() };
-        match check_size(&entry, self.limits.document).and_then(|()| entry.span.read()) {
+        match self.reader.read(&entry) {
             Err(error) => findings.fatal(error.at(place)),
             Ok(bytes) => {
                 let found = Digest::of(&bytes);
@@ -205,13 +210,13 @@ impl Configs<'_> {
                     Some(stated) => {
                         let error = Error::new(
                             Code::DigestMismatch,
-                            "corrupt: not the bytes its name promises",
+                            "corrupt: not the bytes of its digest",
                         );
                         findings.fatal(error.expected_found(stated, found).at(place));
                     }
                     None => {
-                        let view =
-                            json::parse(&bytes, self.limits).and_then(|root| Config::read(&root));
+                        let view = json::parse(&bytes, self.reader.limits);
+                        let view = view.and_then(|root| ConfigSummary::read(&root));
                         match view {
                             Ok(view) => loaded.view = Some(Arc::new(view)),
                             Err(error) => findings.fatal(error.at(place)),

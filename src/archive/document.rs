@@ -1,5 +1,7 @@
 //! The control files of an archive: raw bytes beside the parsed form.
 
+use std::cell::Cell;
+
 use crate::archive::store::{Entry, Store};
 use crate::diagnostics::Diagnostics;
 use crate::error::{Code, Error};
@@ -36,7 +38,7 @@ impl Document {
             }
         }
         let entry = store.find(name).ok()??;
-        let loaded = read(&entry, limits.control_file, limits);
+        let loaded = read(&entry, limits);
         match loaded {
             Ok((bytes, root)) => {
                 if name == "manifest.json" && entry.span.len > LARGE_MANIFEST_JSON {
@@ -53,15 +55,50 @@ impl Document {
     }
 }
 
-/// Reads and parses one JSON file of at most `limit` bytes.
-pub(crate) fn read(entry: &Entry, limit: u64, limits: &Limits) -> Result<(Vec<u8>, Node), Error> {
-    check_size(entry, limit)?;
-    let bytes = entry.span.read()?;
+/// Reads a control file.
+fn read(entry: &Entry, limits: &Limits) -> Result<(Vec<u8>, Node), Error> {
+    check_size(entry, limits.control_file)?;
+    let bytes = entry.span.read().map_err(not_kept)?;
     let root = json::parse(&bytes, limits)?;
     Ok((bytes, root))
 }
 
-pub(crate) fn check_size(entry: &Entry, limit: u64) -> Result<(), Error> {
+/// Reads manifests and configurations, under a limit for each and for all.
+pub(crate) struct Reader<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) limits: &'a Limits,
+    left: Cell<u64>,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(store: &'a Store, limits: &'a Limits) -> Reader<'a> {
+        Reader { store, limits, left: Cell::new(limits.documents) }
+    }
+
+    /// The bytes of a document.
+    pub(crate) fn read(&self, entry: &Entry) -> Result<Vec<u8>, Error> {
+        check_size(entry, self.limits.document)?;
+        let left = self.left.get().checked_sub(entry.span.len).ok_or_else(|| {
+            let limit = self.limits.documents;
+            Error::new(
+                Code::LimitJson,
+                format!("more than {limit} bytes of manifests and configurations"),
+            )
+        })?;
+        self.left.set(left);
+        entry.span.read().map_err(not_kept)
+    }
+}
+
+/// Of a stream only what starts like JSON is kept.
+fn not_kept(error: Error) -> Error {
+    match error.code() {
+        Code::LimitKept => Error::new(Code::JsonSyntax, "not JSON: no value starts like this"),
+        _ => error,
+    }
+}
+
+fn check_size(entry: &Entry, limit: u64) -> Result<(), Error> {
     if entry.span.len > limit {
         return Err(Error::new(Code::LimitJson, "a document larger than the limit")
             .expected_found(format!("at most {limit} bytes"), entry.span.len));

@@ -4,14 +4,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::archive::document::check_size;
-use crate::archive::store::{Entry, Store};
-use crate::archive::view::{Config, Descriptor, Index, Manifest, ManifestDocument};
-use crate::diagnostics::Diagnostics;
+use crate::archive::document::Reader;
+use crate::archive::store::Entry;
+use crate::archive::view::{ConfigSummary, Descriptor, Index, Manifest, ManifestDocument};
+use crate::diagnostics::{Diagnostics, Severity};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Code, Error, Result};
-use crate::json;
-use crate::limits::Limits;
+use crate::json::{self, Node};
 use crate::media_type::MediaClass;
 
 /// Every blob reachable from the top, by digest.
@@ -20,42 +19,43 @@ pub(crate) struct Graph {
     nodes: HashMap<Digest, GraphNode>,
 }
 
-/// One blob of the graph.
+/// One blob of the graph, read as whatever descriptors lead to it.
 #[derive(Debug)]
 pub(crate) struct GraphNode {
     /// The file that holds it; `None` when it is absent.
     pub(crate) entry: Option<Entry>,
     pub(crate) content: Content,
+    /// What it says when it is read as a configuration.
+    pub(crate) config: Option<Arc<ConfigSummary>>,
+    read_as: Vec<Role>,
 }
 
+/// What a blob says when it is read as a manifest.
 #[derive(Debug)]
 pub(crate) enum Content {
     Index(Box<Index>),
     Manifest(Box<Manifest>),
-    Config(Arc<Config>),
-    /// Layers, and everything of a type ocitar has no business reading.
-    Opaque,
-    /// A document that is damaged; the finding says how.
-    Damaged,
+    /// Nothing: a layer, a configuration, or damaged; then a finding says how.
+    Other,
 }
 
 /// What a blob is read as, from the descriptor that leads to it.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
     Manifest,
     Config,
-    Opaque,
+    Layer,
 }
 
 impl Graph {
     /// Walks down from `tops`, breadth first and without recursion; a blob
-    /// that many descriptors share is read once.
+    /// that many descriptors share is read once for each kind of use.
     pub(crate) fn load<'d>(
-        store: &Store,
+        reader: &Reader<'_>,
         tops: impl IntoIterator<Item = &'d Descriptor>,
-        limits: &Limits,
         findings: &mut Diagnostics,
     ) -> Graph {
+        let limits = reader.limits;
         let mut graph = Graph::default();
         let mut level: Vec<(Descriptor, Role)> =
             tops.into_iter().map(|d| (d.clone(), role_of_manifest(d))).collect();
@@ -63,31 +63,33 @@ impl Graph {
         while !level.is_empty() {
             let mut next = Vec::new();
             for (descriptor, role) in level {
-                if graph.nodes.contains_key(&descriptor.digest) {
-                    continue;
-                }
                 if graph.nodes.len() >= limits.descriptors as usize {
                     let message = format!("more than {} descriptors", limits.descriptors);
                     findings.fatal(Error::new(Code::LimitGraph, message));
                     return graph;
                 }
-                let node = GraphNode::load(store, &descriptor, role, limits, findings);
+                let node = graph.nodes.entry(descriptor.digest);
+                let node = node.or_insert_with(|| GraphNode::find(reader, &descriptor, findings));
+                if node.read_as.contains(&role) {
+                    continue;
+                }
+                node.read_as.push(role);
+                node.read(&descriptor, role, reader, findings);
                 match &node.content {
-                    Content::Index(index) => {
+                    Content::Index(index) if role == Role::Manifest => {
                         next.extend(
                             index.manifests.iter().map(|d| (d.clone(), role_of_manifest(d))),
                         );
                     }
-                    Content::Manifest(manifest) => {
+                    Content::Manifest(manifest) if role == Role::Manifest => {
                         let config = &manifest.config;
                         let is_config = config.media_type.class() == MediaClass::Config;
-                        let role = if is_config { Role::Config } else { Role::Opaque };
+                        let role = if is_config { Role::Config } else { Role::Layer };
                         next.push((config.clone(), role));
-                        next.extend(manifest.layers.iter().map(|d| (d.clone(), Role::Opaque)));
+                        next.extend(manifest.layers.iter().map(|d| (d.clone(), Role::Layer)));
                     }
-                    Content::Config(_) | Content::Opaque | Content::Damaged => {}
+                    _ => {}
                 }
-                graph.nodes.insert(descriptor.digest, node);
             }
             depth += 1;
             if depth > limits.graph_depth && !next.is_empty() {
@@ -112,7 +114,7 @@ impl Graph {
                 Content::Manifest(manifest) => {
                     manifest.layers.iter().chain([&manifest.config]).collect()
                 }
-                Content::Config(_) | Content::Opaque | Content::Damaged => Vec::new(),
+                Content::Other => Vec::new(),
             }
         })
     }
@@ -123,71 +125,94 @@ fn role_of_manifest(descriptor: &Descriptor) -> Role {
         MediaClass::Index | MediaClass::Manifest | MediaClass::Schema1 => Role::Manifest,
         // Old tools leave the type out; the shape tells.
         MediaClass::Other if descriptor.media_type.as_str().is_empty() => Role::Manifest,
-        _ => Role::Opaque,
+        _ => Role::Layer,
     }
 }
 
 impl GraphNode {
-    fn load(
-        store: &Store,
-        descriptor: &Descriptor,
-        role: Role,
-        limits: &Limits,
-        findings: &mut Diagnostics,
-    ) -> GraphNode {
-        let entry = match store.find(&descriptor.digest.blob_path()) {
-            Ok(entry) => entry,
-            Err(error) => {
-                findings.fatal(error);
-                None
-            }
-        };
-        let content = match (&entry, role) {
-            (Some(entry), Role::Manifest | Role::Config) => {
-                Self::read(entry, descriptor, role, limits).unwrap_or_else(|error| {
-                    findings.fatal(error.at(entry.place.clone()));
-                    Content::Damaged
-                })
-            }
-            _ => Content::Opaque,
-        };
-        GraphNode { entry, content }
+    fn find(reader: &Reader<'_>, descriptor: &Descriptor, findings: &mut Diagnostics) -> GraphNode {
+        let entry = reader.store.find(&descriptor.digest.blob_path()).unwrap_or_else(|error| {
+            findings.fatal(error);
+            None
+        });
+        GraphNode { entry, content: Content::Other, config: None, read_as: Vec::new() }
     }
 
     fn read(
-        entry: &Entry,
+        &mut self,
         descriptor: &Descriptor,
         role: Role,
-        limits: &Limits,
-    ) -> Result<Content> {
-        check_size(entry, limits.document)?;
-        let bytes = entry.span.read()?;
-        let mut hasher = Hasher::new(descriptor.digest.algorithm());
-        hasher.update(&bytes);
-        let found = hasher.finish();
-        if found != descriptor.digest {
-            return Err(Error::new(Code::DigestMismatch, "corrupt: not the bytes of its digest")
-                .expected_found(descriptor.digest, found));
-        }
-        let root = json::parse(&bytes, limits)?;
-        if role == Role::Config {
-            return Ok(Content::Config(Arc::new(Config::read(&root)?)));
-        }
-        let document = ManifestDocument::read(&root, limits)?;
-        let content = match document {
-            ManifestDocument::Index(index) => Content::Index(index),
-            ManifestDocument::Manifest(manifest) => Content::Manifest(manifest),
+        reader: &Reader<'_>,
+        findings: &mut Diagnostics,
+    ) {
+        let Some(entry) = self.entry.as_ref().filter(|_| role != Role::Layer) else { return };
+        let place = || entry.place.clone();
+        let root = match document(entry, descriptor, reader) {
+            Ok(root) => root,
+            Err(error) => return findings.fatal(error.at(place())),
         };
-        let stated = descriptor.media_type.class();
-        let is_index = matches!(content, Content::Index(_));
-        if (stated == MediaClass::Index && !is_index)
-            || (stated == MediaClass::Manifest && is_index)
-        {
-            return Err(Error::new(
-                Code::DocumentKind,
-                "the descriptor's media type is not the document's kind",
-            ));
+        if role == Role::Config {
+            match ConfigSummary::read(&root) {
+                Ok(config) => self.config = Some(Arc::new(config)),
+                Err(error) => findings.fatal(error.at(place())),
+            }
+            return;
         }
-        Ok(content)
+        match ManifestDocument::read(&root, reader.limits) {
+            Ok(document) => {
+                if let Err(error) = check_type(descriptor, &document, &root) {
+                    let is_kind = error.code() == Code::DocumentKind;
+                    let severity = if is_kind { Severity::Fatal } else { Severity::Warning };
+                    findings.push(severity, error.at(place()));
+                    if is_kind {
+                        return;
+                    }
+                }
+                self.content = match document {
+                    ManifestDocument::Index(index) => Content::Index(index),
+                    ManifestDocument::Manifest(manifest) => Content::Manifest(manifest),
+                };
+            }
+            Err(error) => findings.fatal(error.at(place())),
+        }
+    }
+}
+
+/// Reads a document and checks that it is the one its digest names.
+fn document(entry: &Entry, descriptor: &Descriptor, reader: &Reader<'_>) -> Result<Node> {
+    let bytes = reader.read(entry)?;
+    let mut hasher = Hasher::new(descriptor.digest.algorithm());
+    hasher.update(&bytes);
+    let found = hasher.finish();
+    if found != descriptor.digest {
+        return Err(Error::new(Code::DigestMismatch, "corrupt: not the bytes of its digest")
+            .expected_found(descriptor.digest, found));
+    }
+    json::parse(&bytes, reader.limits)
+}
+
+/// Compares what a descriptor says of a document with what the document is.
+fn check_type(descriptor: &Descriptor, document: &ManifestDocument, root: &Node) -> Result<()> {
+    let is_index = matches!(document, ManifestDocument::Index(_));
+    let stated = &descriptor.media_type;
+    let contradicts = match stated.class() {
+        MediaClass::Index => !is_index,
+        MediaClass::Manifest => is_index,
+        _ => false,
+    };
+    if contradicts {
+        let message = "the descriptor's media type is not the document's kind";
+        return Err(Error::new(Code::DocumentKind, message));
+    }
+    if stated.as_str().is_empty() {
+        return Err(Error::new(Code::MediaType, "the descriptor has no media type"));
+    }
+    match root.str_field("mediaType")?.filter(|own| !own.is_empty() && *own != stated.as_str()) {
+        // podman and skopeo refuse it, the others do not look.
+        Some(own) => {
+            Err(Error::new(Code::MediaType, "the descriptor's media type is not the document's")
+                .expected_found(stated, own))
+        }
+        None => Ok(()),
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::archive::names::Name;
 use crate::archive::store::Entry;
-use crate::archive::view::{Config, Descriptor};
+use crate::archive::view::{ConfigSummary, Descriptor};
 use crate::digest::Digest;
 use crate::media_type::MediaType;
 use crate::platform::Platform;
@@ -68,7 +68,7 @@ pub(crate) struct ManifestBody {
     pub(crate) entry: Option<Entry>,
     pub(crate) config: Option<Digest>,
     pub(crate) config_entry: Option<Entry>,
-    pub(crate) config_view: Option<Arc<Config>>,
+    pub(crate) config_view: Option<Arc<ConfigSummary>>,
     pub(crate) layers: Vec<Layer>,
     /// Whether the manifest itself is there.
     pub(crate) is_present: bool,
@@ -220,9 +220,11 @@ impl ImageManifest {
         self.body.config
     }
 
-    /// What the configuration says; `None` when it is absent or no image's.
+    /// What the configuration says about platform and layers; `None` when it is
+    /// absent or no image's. [`Archive::config`](super::Archive::config) reads
+    /// the rest.
     #[must_use]
-    pub fn config(&self) -> Option<&Config> {
+    pub fn config(&self) -> Option<&ConfigSummary> {
         self.body.config_view.as_deref()
     }
 

@@ -4,10 +4,10 @@
 //! `manifest.json`, podman reads one and falls back to the other. A name that
 //! leads to different images in the two makes one file two archives.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use crate::archive::docker::Item;
-use crate::archive::image::{Image, ManifestKind, Target};
+use crate::archive::image::{Image, ImageManifest, ManifestKind};
 use crate::archive::names::{Name, is_no_name};
 use crate::archive::view::{Descriptor, annotation};
 use crate::diagnostics::Diagnostics;
@@ -22,37 +22,20 @@ pub(crate) fn join(
     items: &[Item],
     findings: &mut Diagnostics,
 ) -> Vec<Image> {
-    let mut by_config: HashMap<Digest, Vec<usize>> = HashMap::new();
-    let mut by_name: HashMap<String, usize> = HashMap::new();
-    for (at, image) in images.iter().enumerate() {
-        for config in image.manifests.iter().filter_map(|m| m.body.config).collect::<HashSet<_>>() {
-            by_config.entry(config).or_default().push(at);
-        }
-        for descriptor in &image.descriptors {
-            if let Some(name) = tops[*descriptor].annotation(annotation::IMAGE_NAME) {
-                by_name.insert(Name::new(name).key(), at);
-            }
-        }
-    }
+    let oci = Keys::of(&images, tops);
     let has_oci = !images.is_empty();
     let mut alone = Vec::new();
     for item in docker {
-        let named =
-            item.items.iter().flat_map(|at| &items[*at].tags).filter(|tag| !is_no_name(tag));
+        let tags = item.items.iter().flat_map(|at| &items[*at].tags).filter(|tag| !is_no_name(tag));
         let named: Vec<usize> =
-            named.filter_map(|tag| by_name.get(&Name::new(tag).key()).copied()).collect();
-        // The path claims a digest, too: of another algorithm, or of a file that is absent.
-        let claimed = item.items.first().and_then(|at| Digest::from_blob_path(&items[*at].config));
-        let found = match item.target {
-            Target::Config(config) => Some(config),
-            _ => None,
-        };
-        let same = found.into_iter().chain(claimed).find_map(|config| by_config.get(&config));
-        let same = same.map_or(&[][..], Vec::as_slice);
+            tags.filter_map(|tag| oci.by_name.get(&Name::new(tag).key()).copied()).collect();
+        let same = oci.same_config(&item);
         // Several manifests may share a configuration; a shared name decides.
         let at = same.iter().find(|at| named.contains(at)).or(same.first()).copied();
-        // Where the manifest is absent only the name is left to join by.
-        let at = at.or_else(|| named.iter().find(|at| has_unknown_config(&images[**at])).copied());
+        // Where either configuration cannot be read only the name is left to
+        // join by: nothing says that the images differ.
+        let is_unknown = |at: &usize| has_unknown_config(&item) || has_unknown_config(&images[*at]);
+        let at = at.or_else(|| named.iter().copied().find(is_unknown));
         match at {
             Some(at) => {
                 check_layers(&images[at], &item, findings);
@@ -71,20 +54,68 @@ pub(crate) fn join(
     images
 }
 
+/// What the images of the OCI view can be joined by.
+struct Keys {
+    by_config: HashMap<Digest, Vec<usize>>,
+    /// By the file of the configuration: its digest may be of another kind than
+    /// docker's, or the file too large to be read.
+    by_file: HashMap<Box<str>, Vec<usize>>,
+    by_name: HashMap<String, usize>,
+}
+
+impl Keys {
+    fn of(images: &[Image], tops: &[Descriptor]) -> Keys {
+        let mut keys =
+            Keys { by_config: HashMap::new(), by_file: HashMap::new(), by_name: HashMap::new() };
+        for (at, image) in images.iter().enumerate() {
+            for manifest in &image.manifests {
+                if let Some(config) = manifest.body.config {
+                    push_new(keys.by_config.entry(config).or_default(), at);
+                }
+                if let Some(entry) = manifest.config_entry() {
+                    push_new(keys.by_file.entry(entry.name.clone()).or_default(), at);
+                }
+            }
+            for descriptor in &image.descriptors {
+                if let Some(name) = tops[*descriptor].annotation(annotation::IMAGE_NAME) {
+                    keys.by_name.insert(Name::new(name).key(), at);
+                }
+            }
+        }
+        keys
+    }
+
+    fn same_config(&self, item: &Image) -> &[usize] {
+        let body = item.manifests.first().map(|manifest| &manifest.body);
+        let by_config = body.and_then(|body| self.by_config.get(&body.config?));
+        let by_file = || body.and_then(|body| self.by_file.get(&body.config_entry.as_ref()?.name));
+        by_config.or_else(by_file).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Positions come in order, so a repeated one is the last.
+fn push_new(list: &mut Vec<usize>, at: usize) {
+    if list.last() != Some(&at) {
+        list.push(at);
+    }
+}
+
 fn has_unknown_config(image: &Image) -> bool {
-    image
-        .manifests
-        .iter()
-        .any(|manifest| manifest.kind == ManifestKind::Image && manifest.body.config.is_none())
+    let unread = |manifest: &ImageManifest| {
+        manifest.kind == ManifestKind::Image && manifest.body.config_view.is_none()
+    };
+    image.manifests.iter().any(unread)
 }
 
 /// The layers of an item against those of the manifest with its configuration.
 /// docker 25.0.0 wrote the manifest's in random order; diff IDs settle it.
 fn check_layers(image: &Image, item: &Image, findings: &mut Diagnostics) {
-    let Target::Config(config) = item.target else { return };
-    let manifest = image.manifests.iter().find(|manifest| manifest.body.config == Some(config));
-    let (Some(oci), Some(docker)) = (manifest, item.manifests.first()) else { return };
-    let files = |manifest: &crate::archive::image::ImageManifest| -> Vec<Box<str>> {
+    let Some(docker) = item.manifests.first().filter(|docker| docker.body.config.is_some()) else {
+        return;
+    };
+    let same = |manifest: &&ImageManifest| manifest.body.config == docker.body.config;
+    let Some(oci) = image.manifests.iter().find(same) else { return };
+    let files = |manifest: &ImageManifest| -> Vec<Box<str>> {
         let entries = manifest.layers().iter().filter_map(|layer| layer.entry());
         entries.map(|entry| entry.name.clone()).collect()
     };

@@ -6,6 +6,7 @@
 //! What is wrong is collected as findings; [`Archive::check`] stops at the
 //! fatal ones, which is what every verb but `verify` and `inspect` does.
 
+mod check;
 pub(crate) mod docker;
 mod document;
 pub(crate) mod graph;
@@ -15,27 +16,31 @@ pub(crate) mod names;
 pub(crate) mod oci;
 mod open;
 pub(crate) mod store;
+mod stream;
 mod v1;
 pub(crate) mod view;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::path::Path;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use crate::compress::Compression;
-use crate::diagnostics::{Diagnostics, Severity};
+use crate::diagnostics::Diagnostics;
 use crate::digest::Digest;
-use crate::error::{Code, Error, Place, Result};
+use crate::error::Result;
+use crate::json;
 use crate::limits::Limits;
-use crate::tarball::{Marker, TarIndex};
-pub(crate) use document::Document;
+use crate::tarball::TarIndex;
+pub(crate) use document::{Document, Reader};
 use graph::{Content, Graph};
 pub use image::{Image, ImageManifest, Layer, ManifestKind, Target};
 pub use names::{Name, NameSite};
 pub use open::{Access, OpenOptions};
 pub use store::Entry;
 use store::Store;
-pub use view::{Config, Descriptor, History, Index, Manifest};
+pub use view::{Config, ConfigSummary, Descriptor, History, Index, Manifest};
 
 /// Which views an archive has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -79,6 +84,7 @@ pub(crate) struct Documents {
     pub(crate) index: Option<Document>,
     pub(crate) manifest: Option<Document>,
     pub(crate) repositories: Option<Document>,
+    pub(crate) layout: Option<Document>,
     pub(crate) tops: Vec<Descriptor>,
     pub(crate) items: Vec<docker::Item>,
     pub(crate) tagged: Vec<docker::Tagged>,
@@ -99,8 +105,29 @@ pub struct Archive {
     pub(crate) strays: Vec<Name>,
     referrers: Vec<usize>,
     findings: Diagnostics,
-    /// Device and inode of the file it was opened from.
-    origin: Option<(u64, u64)>,
+    origin: Origin,
+}
+
+/// What an archive was opened from, to keep an output from overwriting it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A file, by device and inode.
+    File(u64, u64),
+    /// A layout directory, by its real path.
+    Directory(PathBuf),
+    /// A pipe, or bytes in memory.
+    Stream,
+}
+
+impl Origin {
+    /// What a path leads to.
+    pub(crate) fn of(path: &Path) -> io::Result<Origin> {
+        let metadata = std::fs::metadata(path)?;
+        if metadata.is_dir() {
+            return path.canonicalize().map(Origin::Directory);
+        }
+        Ok(Origin::File(metadata.dev(), metadata.ino()))
+    }
 }
 
 impl Archive {
@@ -124,14 +151,14 @@ impl Archive {
         mut findings: Diagnostics,
     ) -> Archive {
         let documents = Documents::load(&store, &limits, &mut findings);
-        let layout = Document::load(&store, "oci-layout", &limits, &mut findings);
-        let graph = Graph::load(&store, &documents.tops, &limits, &mut findings);
+        let reader = Reader::new(&store, &limits);
+        let graph = Graph::load(&reader, &documents.tops, &mut findings);
         let format = documents.format(&store);
         let (oci, referrers) = oci::images(&documents.tops, &graph, &limits, &mut findings);
-        let docker = docker::images(&documents.items, &store, &limits, &mut findings);
+        let docker = docker::images(&documents.items, &reader, &mut findings);
         let mut images = join::join(oci, docker, &documents.tops, &documents.items, &mut findings);
         if format == Some(Format::DockerV1) {
-            images = v1::images(&documents.tagged, &store, &limits, &mut findings);
+            images = v1::images(&documents.tagged, &reader, &mut findings);
         }
         let strays =
             names::collect(&mut images, &documents.tops, &documents.items, &documents.tagged);
@@ -146,17 +173,14 @@ impl Archive {
             images,
             strays,
             referrers,
-            findings,
-            origin: None,
+            findings: Diagnostics::default(),
+            origin: Origin::Stream,
         };
         if format == Some(Format::DockerV1) {
             archive.name_v1_images();
         }
-        if let Some(layout) = &layout {
-            oci::check_layout(layout, &mut archive.findings);
-        }
-        join::check_names(&archive.images, &mut archive.findings);
-        archive.check_whole(layout.is_some());
+        check::check(&archive, &mut findings);
+        archive.findings = findings;
         archive
     }
 
@@ -184,64 +208,6 @@ impl Archive {
         }
         for (at, name) in names {
             self.images[at].names.push(name);
-        }
-        let message = "written by docker 1.9 or older: docker 29, containerd, podman and crane do not read it, and nothing in it can be verified";
-        self.findings.warning(Error::new(Code::Format, message));
-    }
-
-    /// Findings about what is not there at all. Without an end marker a control
-    /// file that everything else points to has been cut off.
-    fn check_whole(&mut self, has_layout: bool) {
-        let documents = &self.documents;
-        let end = self.store.tar().map(|tar| tar.index.end());
-        let cut = end.is_some_and(|end| end.marker != Marker::Full);
-        let has_tags =
-            documents.items.iter().any(|item| item.tags.iter().any(|tag| !names::is_no_name(tag)));
-        let wants_repositories = has_tags
-            && (documents.items.iter().any(|item| item.has_layer_sources)
-                || self.store.entries().any(|entry| entry.name.ends_with("/VERSION")));
-        let missing = match self.format {
-            None if has_layout => Some("index.json"),
-            None => Some("manifest.json"),
-            Some(Format::Docker) if has_layout => Some("index.json"),
-            Some(Format::Hybrid | Format::Oci) if !has_layout => Some("oci-layout"),
-            Some(Format::DockerV1) if documents.repositories.is_none() => Some("repositories"),
-            Some(Format::Docker | Format::Hybrid)
-                if wants_repositories && documents.repositories.is_none() =>
-            {
-                Some("repositories")
-            }
-            _ => None,
-        };
-        let has_fatal = self.findings.worst() == Some(Severity::Fatal);
-        match missing {
-            Some(name) if cut && !has_fatal => {
-                let message = format!("the file ends before {name} and the end marker");
-                let place = Place::offset(end.map_or(0, |end| end.offset));
-                self.findings.fatal(Error::new(Code::TarTruncated, message).at(place));
-            }
-            Some("oci-layout") => {
-                let message = "index.json without oci-layout: containerd and docker read manifest.json instead, or refuse";
-                self.findings.warning(Error::new(Code::Format, message));
-            }
-            Some("index.json") if self.format.is_some() => {
-                let message = "oci-layout without index.json: containerd refuses the archive";
-                self.findings.error(Error::new(Code::Format, message));
-            }
-            _ => {}
-        }
-        if let (None, false) = (self.format, cut || has_fatal) {
-            let error = Error::new(
-                Code::Format,
-                "no index.json, manifest.json or repositories: not an image archive",
-            );
-            self.findings.fatal(error.hint("`docker export` and plain root file systems are not images; was the archive made one folder too high?"));
-        }
-        if cut {
-            let place = Place::offset(end.map_or(0, |end| end.offset));
-            self.findings.error(
-                Error::new(Code::TarNoEnd, "the end-of-archive marker is missing").at(place),
-            );
         }
     }
 
@@ -412,9 +378,23 @@ impl Archive {
         self.store.tar().map(|tar| &tar.index)
     }
 
-    /// Whether the archive is the file of this device and inode.
-    pub(crate) fn is_file(&self, device: u64, inode: u64) -> bool {
-        self.origin == Some((device, inode))
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// Reads the configuration of a manifest in full; `None` when it is absent
+    /// or no image's.
+    ///
+    /// # Errors
+    ///
+    /// As opening: JSON findings, and `E_IO`.
+    pub fn config(&self, manifest: &ImageManifest) -> Result<Option<Config>> {
+        let (Some(entry), Some(_)) = (manifest.config_entry(), manifest.config()) else {
+            return Ok(None);
+        };
+        let bytes = Reader::new(&self.store, &self.limits).read(entry)?;
+        let root = json::parse(&bytes, &self.limits)?;
+        Config::read(&root).map(Some).map_err(|error| error.at(entry.place.clone()))
     }
 
     /// What opening found.
@@ -450,6 +430,7 @@ impl Documents {
             index: load("index.json"),
             manifest: load("manifest.json"),
             repositories: load("repositories"),
+            layout: load("oci-layout"),
             ..Documents::default()
         };
         if let Some(index) = &documents.index {

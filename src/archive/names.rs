@@ -130,17 +130,24 @@ pub(crate) fn collect(
         let mut names = Collector::default();
         let mut bare = Vec::new();
         for descriptor in image.descriptors.iter().copied() {
-            let full = tops[descriptor].annotation(annotation::IMAGE_NAME);
-            let ref_name = tops[descriptor].annotation(annotation::REF_NAME);
+            let annotation =
+                |key| tops[descriptor].annotation(key).filter(|name| !is_no_name(name));
+            let full = annotation(annotation::IMAGE_NAME);
+            let ref_name = annotation(annotation::REF_NAME);
             match (full, ref_name) {
                 (Some(full), ref_name) => {
                     names.add(full, NameSite::ImageName { descriptor });
-                    if ref_name.is_some() {
-                        names.add(full, NameSite::RefName { descriptor });
+                    if let Some(ref_name) = ref_name {
+                        // A whole name may be another one: podman reads it
+                        // where there is no containerd name. `@sha256:…` alone
+                        // is what containerd makes of a name with a digest.
+                        let is_own = is_full(ref_name) && !ref_name.starts_with('@');
+                        let own = if is_own { ref_name } else { full };
+                        names.add(own, NameSite::RefName { descriptor });
                     }
                 }
                 (None, Some(text)) if is_full(text) => {
-                    names.add(text, NameSite::RefName { descriptor })
+                    names.add(text, NameSite::RefName { descriptor });
                 }
                 (None, Some(tag)) => bare.push((descriptor, tag)),
                 (None, None) => {}

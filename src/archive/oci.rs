@@ -23,7 +23,7 @@ pub(crate) fn check_layout(layout: &Document, findings: &mut Diagnostics) {
         // An empty version makes containerd read manifest.json instead.
         Ok(version) => {
             let error =
-                Error::new(Code::Format, "containerd and docker refuse this layout version")
+                Error::new(Code::Layout, "containerd and docker refuse this layout version")
                     .expected_found(LAYOUT_VERSION, version.unwrap_or("none"));
             findings.error(error.at(layout.entry.place.clone()));
         }
@@ -31,13 +31,19 @@ pub(crate) fn check_layout(layout: &Document, findings: &mut Diagnostics) {
     }
 }
 
+/// Findings about `index.json` itself.
+pub(crate) fn check_index(index: &Document, findings: &mut Diagnostics) {
+    // Nobody refuses it, and nobody has to read it.
+    if let Ok(Some(version)) = index.root.size_field("schemaVersion").map(|v| v.filter(|v| *v != 2))
+    {
+        let error = Error::new(Code::Version, "index.json of another schema version");
+        findings.warning(error.expected_found(2, version).at(index.entry.place.clone()));
+    }
+}
+
 /// The descriptors of `index.json`, in order.
 pub(crate) fn descriptors(index: &Document) -> Result<Vec<Descriptor>> {
     let root = &index.root;
-    if let Some(version) = root.size_field("schemaVersion")?.filter(|v| *v != 2) {
-        return Err(Error::new(Code::DocumentKind, "index.json of another schema version")
-            .expected_found(2, version));
-    }
     if root.field("config")?.is_some() || root.field("layers")?.is_some() {
         return Err(Error::new(Code::DocumentKind, "index.json is a manifest too"));
     }
@@ -150,7 +156,7 @@ fn kind_of(descriptor: &Descriptor, graph: &Graph) -> ManifestKind {
                 None => ManifestKind::Artifact,
             }
         }
-        Some(Content::Opaque) if descriptor.media_type.class() == MediaClass::Other => {
+        Some(Content::Other) if descriptor.media_type.class() == MediaClass::Other => {
             ManifestKind::Artifact
         }
         _ => ManifestKind::Image,
@@ -165,10 +171,7 @@ fn body_of(digest: &Digest, graph: &Graph) -> ManifestBody {
         return ManifestBody { entry, is_present, ..ManifestBody::default() };
     };
     let config = graph.get(&manifest.config.digest);
-    let config_view = match config.map(|node| &node.content) {
-        Some(Content::Config(view)) => Some(Arc::clone(view)),
-        _ => None,
-    };
+    let config_view = config.and_then(|node| node.config.clone());
     let diff_ids = config_view.as_ref().map_or(&[][..], |view| &view.diff_ids);
     let layers = manifest.layers.iter().enumerate().map(|(i, layer)| Layer {
         descriptor: Some(layer.clone()),

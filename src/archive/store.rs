@@ -11,6 +11,10 @@ use crate::limits::Limits;
 use crate::source::{Source, Span};
 use crate::tarball::{Kind, Member, TarIndex};
 
+/// The files at the root of an archive that say what is in it.
+pub(crate) const CONTROL_FILES: [&str; 4] =
+    ["index.json", "manifest.json", "oci-layout", "repositories"];
+
 /// Where the files of an archive are.
 #[derive(Debug)]
 pub(crate) enum Store {
@@ -86,40 +90,44 @@ impl Tar {
 }
 
 impl Directory {
-    /// Lists `oci-layout`, `index.json`, `manifest.json` and `blobs/*/*`.
-    /// Links are not followed: a layout directory has none, and one that
-    /// leads out of it would be read as part of the image.
+    /// Lists `oci-layout`, `index.json`, `manifest.json` and `blobs/*/*`; other
+    /// files beside a layout are none of its business. Links are not followed:
+    /// a layout directory has none, and one that leads out of it would be read
+    /// as part of the image.
     pub(crate) fn open(
         root: &Path,
         limits: &Limits,
         findings: &mut Diagnostics,
     ) -> Result<Directory> {
         let mut files = Vec::new();
-        let mut folders: Vec<(PathBuf, String, u32)> = vec![(root.to_owned(), String::new(), 0)];
-        while let Some((folder, prefix, depth)) = folders.pop() {
-            let list = fs::read_dir(&folder).map_err(|e| Error::io(&folder, e))?;
-            for item in list {
+        let mut seen = 0;
+        let mut folders: Vec<(PathBuf, String)> = vec![(root.to_owned(), String::new())];
+        while let Some((folder, prefix)) = folders.pop() {
+            let depth = prefix.matches('/').count();
+            for item in fs::read_dir(&folder).map_err(|e| Error::io(&folder, e))? {
                 let item = item.map_err(|e| Error::io(&folder, e))?;
                 let path = item.path();
                 let kind = item.file_type().map_err(|e| Error::io(&path, e))?;
                 let Ok(name) = item.file_name().into_string() else { continue };
                 let name = format!("{prefix}{name}");
-                if kind.is_dir() && depth < 2 && (depth > 0 || name == "blobs") {
-                    folders.push((path, format!("{name}/"), depth + 1));
-                } else if kind.is_file() && files.len() < limits.members as usize {
-                    let len = item.metadata().map_err(|e| Error::io(&path, e))?.len();
-                    files.push((name.into_boxed_str(), Arc::new(Source::path(path, len))));
-                } else if kind.is_file() {
-                    return Err(Error::new(
-                        Code::LimitEntries,
-                        format!("more than {} files", limits.members),
-                    ));
+                let is_ours = depth > 0 || CONTROL_FILES.contains(&&*name) || name == "blobs";
+                if !is_ours {
+                    continue;
+                }
+                seen += 1;
+                if seen > limits.members {
+                    let message = format!("more than {} files", limits.members);
+                    return Err(Error::new(Code::LimitEntries, message));
+                }
+                if kind.is_dir() && depth < 2 {
+                    folders.push((path, format!("{name}/")));
+                } else if kind.is_file() && depth != 1 {
+                    let metadata = item.metadata().map_err(|e| Error::io(&path, e))?;
+                    files.push((name.into_boxed_str(), Arc::new(Source::path(path, &metadata))));
                 } else if kind.is_symlink() {
+                    let place = Place { member: Some(name), ..Place::default() };
                     let message = "a symbolic link in an OCI layout directory is not followed";
-                    findings.warning(
-                        Error::new(Code::TarLink, message)
-                            .at(Place { member: Some(name), ..Place::default() }),
-                    );
+                    findings.warning(Error::new(Code::TarOddLink, message).at(place));
                 }
             }
         }

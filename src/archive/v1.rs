@@ -7,12 +7,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::archive::docker::Tagged;
-use crate::archive::document::read;
+use crate::archive::document::Reader;
 use crate::archive::image::{Image, ImageManifest, Layer, ManifestBody, ManifestKind, Target};
 use crate::archive::store::Store;
 use crate::archive::view;
 use crate::diagnostics::Diagnostics;
 use crate::error::{Code, Error, Result};
+use crate::json;
 use crate::limits::Limits;
 use crate::platform::Platform;
 
@@ -25,15 +26,15 @@ struct LayerJson {
 /// The images of `repositories`: one for each layer ID a tag leads to.
 pub(crate) fn images(
     tagged: &[Tagged],
-    store: &Store,
-    limits: &Limits,
+    reader: &Reader<'_>,
     findings: &mut Diagnostics,
 ) -> Vec<Image> {
+    let Reader { store, limits, .. } = *reader;
     let mut layers: HashMap<Box<str>, LayerJson> = HashMap::new();
     let mut order = Vec::new();
     for entry in store.entries() {
         let Some(id) = entry.name.strip_suffix("/json") else { continue };
-        match read_json(&entry, limits) {
+        match read_json(&entry, reader) {
             Ok(json) => {
                 order.push(Box::<str>::from(id));
                 layers.insert(id.into(), json);
@@ -62,8 +63,8 @@ pub(crate) fn images(
     images
 }
 
-fn read_json(entry: &crate::archive::store::Entry, limits: &Limits) -> Result<LayerJson> {
-    let (_, root) = read(entry, limits.document, limits)?;
+fn read_json(entry: &crate::archive::store::Entry, reader: &Reader<'_>) -> Result<LayerJson> {
+    let root = json::parse(&reader.read(entry)?, reader.limits)?;
     let mut platform = view::platform(&root)?;
     if platform.os.is_empty() {
         "linux".clone_into(&mut platform.os);

@@ -172,12 +172,41 @@ impl ManifestDocument {
     }
 }
 
-/// An image configuration: what ocitar shows and checks of it.
+/// What every image's configuration is asked for when an archive is opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConfigSummary {
+    /// The platform the image runs on.
+    pub platform: Platform,
+    /// The digests of the uncompressed layers, base first.
+    pub diff_ids: Vec<Digest>,
+    /// Whether `rootfs` is there and of type `layers`, which the
+    /// specification demands of an image that can run.
+    pub has_rootfs: bool,
+    /// Steps of the history that made a layer.
+    pub layer_steps: usize,
+}
+
+impl ConfigSummary {
+    pub(crate) fn read(node: &Node) -> Result<ConfigSummary> {
+        let mut summary = ConfigSummary { platform: platform(node)?, ..ConfigSummary::default() };
+        if let Some(rootfs) = node.field("rootfs")? {
+            summary.has_rootfs = matches!(rootfs.str_field("type")?, None | Some("" | "layers"));
+            let diff_ids = rootfs.strings_field("diff_ids")?;
+            summary.diff_ids =
+                diff_ids.iter().map(|text| digest_of(text)).collect::<Result<_>>()?;
+        }
+        for step in node.array_field("history")? {
+            summary.layer_steps += usize::from(!step.bool_field("empty_layer")?);
+        }
+        Ok(summary)
+    }
+}
+
+/// An image configuration in full, as far as ocitar shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
-    /// The platform the image runs on.
-    pub platform: Platform,
     /// RFC 3339, as written.
     pub created: Option<Box<str>>,
     /// The program that runs.
@@ -192,13 +221,8 @@ pub struct Config {
     pub working_dir: Option<Box<str>>,
     /// Labels in document order.
     pub labels: Vec<(Box<str>, Box<str>)>,
-    /// The digests of the uncompressed layers, base first.
-    pub diff_ids: Vec<Digest>,
     /// How the layers came to be, base first.
     pub history: Vec<History>,
-    /// Whether `rootfs` is there and of type `layers`, which the
-    /// specification demands of an image that can run.
-    pub has_rootfs: bool,
 }
 
 /// One step of an image's history.
@@ -220,11 +244,7 @@ impl Config {
         let text = |node: &Node, key: &str| -> Result<Option<Box<str>>> {
             Ok(node.str_field(key)?.map(Into::into))
         };
-        let mut config = Config {
-            platform: platform(node)?,
-            created: text(node, "created")?,
-            ..Config::default()
-        };
+        let mut config = Config { created: text(node, "created")?, ..Config::default() };
         if let Some(run) = node.field("config")? {
             config.entrypoint = run.strings_field("Entrypoint")?;
             config.cmd = run.strings_field("Cmd")?;
@@ -232,11 +252,6 @@ impl Config {
             config.user = text(run, "User")?.filter(|user| !user.is_empty());
             config.working_dir = text(run, "WorkingDir")?.filter(|dir| !dir.is_empty());
             config.labels = run.map_field("Labels")?;
-        }
-        if let Some(rootfs) = node.field("rootfs")? {
-            config.has_rootfs = matches!(rootfs.str_field("type")?, None | Some("" | "layers"));
-            let diff_ids = rootfs.strings_field("diff_ids")?;
-            config.diff_ids = diff_ids.iter().map(|text| digest_of(text)).collect::<Result<_>>()?;
         }
         for step in node.array_field("history")? {
             config.history.push(History {

@@ -17,11 +17,14 @@ pub(crate) struct Decoder<R: Read> {
     inner: Inner<R>,
     left: u64,
     limit: u64,
+    /// What ended the stream. No decoder is read on behind its own error: the
+    /// one of bzip2 aborts the process then.
+    failed: Option<Error>,
 }
 
 enum Inner<R: Read> {
     None(BufReader<R>),
-    Gzip(MultiGzDecoder<BufReader<R>>),
+    Gzip(Box<MultiGzDecoder<BufReader<R>>>),
     Zstd(zstd::Decoder<'static, BufReader<R>>),
     #[cfg(feature = "xz")]
     Xz(liblzma::bufread::XzDecoder<BufReader<R>>),
@@ -34,7 +37,7 @@ impl<R: Read> Decoder<R> {
         let input = BufReader::with_capacity(BUFFER, input);
         let inner = match compression {
             Compression::None => Inner::None(input),
-            Compression::Gzip => Inner::Gzip(MultiGzDecoder::new(input)),
+            Compression::Gzip => Inner::Gzip(Box::new(MultiGzDecoder::new(input))),
             Compression::Zstd => {
                 let mut decoder = zstd::Decoder::with_buffer(input).map_err(decode_error)?;
                 decoder.window_log_max(limits.zstd_window_log).map_err(decode_error)?;
@@ -50,12 +53,10 @@ impl<R: Read> Decoder<R> {
                     .hint(format!("build with the feature `{other}`")));
             }
         };
-        Ok(Decoder { inner, left: limits.unpacked, limit: limits.unpacked })
+        Ok(Decoder { inner, left: limits.unpacked, limit: limits.unpacked, failed: None })
     }
-}
 
-impl<R: Read> Read for Decoder<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    fn decode(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let got = match &mut self.inner {
             Inner::None(reader) => reader.read(buffer),
             Inner::Gzip(reader) => reader.read(buffer),
@@ -70,6 +71,22 @@ impl<R: Read> Read for Decoder<R> {
             io::Error::other(Error::new(Code::LimitUnpacked, message))
         })?;
         Ok(got)
+    }
+}
+
+impl<R: Read> Read for Decoder<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(error) = &self.failed {
+            return Err(io::Error::other(error.clone()));
+        }
+        self.decode(buffer).map_err(|error| {
+            if error.kind() == io::ErrorKind::Interrupted {
+                return error;
+            }
+            let error = decode_error(error);
+            self.failed = Some(error.clone());
+            io::Error::other(error)
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::archive::names::{is_full, is_no_name};
 use crate::archive::view::annotation;
-use crate::archive::{Archive, Document, Image, Name, NameSite, docker, oci};
+use crate::archive::{Archive, Descriptor, Document, Image, Name, NameSite, docker, oci};
 use crate::edit::rename::{Outcome, Renaming};
 use crate::error::{Code, Error, Result};
 use crate::json::edit::{Edits, string, strings};
@@ -45,6 +45,8 @@ struct Changes<'a> {
 struct Final<'a> {
     key: String,
     new: Option<&'a Reference>,
+    /// The name that stays, where it is a reference.
+    old: Option<&'a Reference>,
 }
 
 impl<'a> Changes<'a> {
@@ -60,9 +62,9 @@ impl<'a> Changes<'a> {
     }
 
     /// What becomes of one name of an image.
-    fn finals_of(&self, at: usize, name: usize, old: &Name) -> Vec<Final<'a>> {
-        let kept = || Final { key: old.key(), new: None };
-        let fresh = |new: &'a Reference| Final { key: new.to_string(), new: Some(new) };
+    fn finals_of(&self, at: usize, name: usize, old: &'a Name) -> Vec<Final<'a>> {
+        let kept = || Final { key: old.key(), new: None, old: old.reference() };
+        let fresh = |new: &'a Reference| Final { key: new.to_string(), new: Some(new), old: None };
         match &self.renaming.names[at][name] {
             Outcome::Keep => vec![kept()],
             Outcome::Rename(new) => vec![fresh(new)],
@@ -72,7 +74,7 @@ impl<'a> Changes<'a> {
     }
 
     /// The new names of an image, which every view must have.
-    fn new_names(&self, at: usize, image: &Image) -> Vec<Final<'a>> {
+    fn new_names(&self, at: usize, image: &'a Image) -> Vec<Final<'a>> {
         let named =
             image.names().iter().enumerate().flat_map(|(i, name)| self.finals_of(at, i, name));
         let mut all: Vec<Final<'a>> = named.filter(|name| name.new.is_some()).collect();
@@ -81,7 +83,8 @@ impl<'a> Changes<'a> {
     }
 
     fn unnamed(&self, at: usize) -> Option<Final<'a>> {
-        self.renaming.unnamed.get(&at).map(|new| Final { key: new.to_string(), new: Some(new) })
+        let new = self.renaming.unnamed.get(&at)?;
+        Some(Final { key: new.to_string(), new: Some(new), old: None })
     }
 
     /// `index.json`: one descriptor a name.
@@ -105,26 +108,39 @@ impl<'a> Changes<'a> {
     }
 
     /// The descriptors of one image.
-    fn index_image(&self, at: usize, image: &Image, edit: &mut IndexEdit<'_>) -> Result<()> {
-        let name_of = names_by_descriptor(image);
+    fn index_image(&self, at: usize, image: &'a Image, edit: &mut IndexEdit<'_>) -> Result<()> {
+        let names_of = names_by_descriptor(image);
         let mut done = HashSet::new();
         for descriptor in image.descriptors.iter().copied() {
-            let finals = match name_of.get(&descriptor) {
-                Some(i) => self.finals_of(at, *i, &image.names()[*i]),
-                None => match self.unnamed(at) {
+            let named = names_of.get(&descriptor).map_or(&[][..], Vec::as_slice);
+            let is_kept = |name: &usize| self.renaming.names[at][*name] == Outcome::Keep;
+            let finals: Vec<Final<'_>> = match named {
+                [] => match self.unnamed(at) {
                     Some(new) => vec![new],
                     None => continue,
                 },
+                named => {
+                    named.iter().flat_map(|i| self.finals_of(at, *i, &image.names()[*i])).collect()
+                }
             };
+            // Two names on one descriptor (containerd's and another in ref.name)
+            // are taken apart when either changes.
+            let splits = named.len() > 1 && !named.iter().all(is_kept);
             let mut finals = finals.into_iter().filter(|name| done.insert(name.key.clone()));
             match finals.next() {
                 // Every name of it goes, or stands on another descriptor.
                 None => edit.keep[descriptor] = false,
                 Some(Final { new: Some(new), .. }) => edit.rename(descriptor, new)?,
+                Some(Final { new: None, old: Some(old), .. }) if splits => {
+                    edit.rename(descriptor, old)?;
+                }
                 Some(Final { new: None, .. }) => {}
             }
-            for new in finals.filter_map(|name| name.new) {
-                edit.clone_behind(descriptor, descriptor, new)?;
+            for other in finals {
+                let old = other.old.filter(|_| splits);
+                if let Some(name) = other.new.or(old) {
+                    edit.clone_behind(descriptor, descriptor, name)?;
+                }
             }
         }
         // Names that only the docker view had so far.
@@ -175,7 +191,15 @@ impl<'a> Changes<'a> {
                     else {
                         continue;
                     };
-                    for name in self.finals_of(at, *i, &image.names()[*i]) {
+                    let old = &image.names()[*i];
+                    for name in self.finals_of(at, *i, old) {
+                        // Classic docker refuses an archive for a digest in
+                        // RepoTags; one that was there stays.
+                        let has_digest =
+                            |name: Option<&Reference>| name.is_some_and(|n| n.digest().is_some());
+                        if has_digest(name.new) && !has_digest(old.reference()) {
+                            continue;
+                        }
                         if done.insert(name.key) {
                             tags.push(
                                 name.new.map_or_else(|| tag.to_string(), Reference::to_string),
@@ -187,7 +211,6 @@ impl<'a> Changes<'a> {
             }
             let missing =
                 self.new_names(at, image).into_iter().filter(|name| done.insert(name.key.clone()));
-            // Classic docker refuses an archive for a digest in RepoTags.
             let missing = missing.filter_map(|name| name.new).filter(|new| new.digest().is_none());
             if let Some((_, tags)) = tags_of.first_mut() {
                 tags.extend(missing.map(Reference::to_string));
@@ -233,8 +256,20 @@ impl<'a> Changes<'a> {
             .zip(&self.renaming.strays)
             .for_each(|(name, outcome)| note(name, outcome));
 
+        // A name that images get is theirs, whatever stray has it.
+        let images = self.touched().filter(|(at, _)| !self.is_dropped(*at));
+        let taken: HashSet<String> =
+            images.flat_map(|(at, image)| self.new_names(at, image)).map(|name| name.key).collect();
+        let strays = self.archive.strays.iter().filter(|name| taken.contains(&name.key()));
+        let beaten: HashSet<usize> = strays
+            .flat_map(|name| name.sites())
+            .filter_map(|site| match site {
+                NameSite::Repositories { position } => Some(*position),
+                _ => None,
+            })
+            .collect();
         let mut entries = Repositories::default();
-        for (position, old) in tagged.iter().enumerate() {
+        for (position, old) in tagged.iter().enumerate().filter(|(at, _)| !beaten.contains(at)) {
             let kept = |entries: &mut Repositories| entries.add(&old.repository, &old.tag, &old.id);
             match outcome_of.get(&position) {
                 None | Some(Outcome::Keep) => kept(&mut entries),
@@ -316,7 +351,21 @@ impl<'a> Changes<'a> {
                 Outcome::Drop => {}
             }
         }
-        for name in self.written(edited)? {
+        let written = self.written(edited)?;
+        let placed = self.untouched(edited);
+        for (at, image) in self.touched().filter(|(at, _)| !self.is_dropped(*at)) {
+            let is_placed =
+                |name: &Final<'_>| written.contains(&name.key) || placed.contains(&name.key);
+            let mut new = self.new_names(at, image).into_iter();
+            if let Some(name) = new.find(|name| !is_placed(name)) {
+                return Err(Error::new(
+                    Code::NoMatch,
+                    format!("the archive has no place for the name {}", name.key),
+                )
+                .hint("load it into docker, tag it there, and save it again"));
+            }
+        }
+        for name in written {
             if !wanted.contains(&name) {
                 return Err(Error::new(
                     Code::Bug,
@@ -328,34 +377,62 @@ impl<'a> Changes<'a> {
         Ok(())
     }
 
-    /// Every name the documents hold after the edit.
+    /// Every name the edited documents hold.
     fn written(&self, edited: &Edited) -> Result<HashSet<String>> {
         let limits = self.archive.limits();
         let documents = &self.archive.documents;
-        let mut names = HashSet::new();
-        let mut add = |text: &str| names.insert(Name::new(text).key());
         let read = |new: &Option<Vec<u8>>, old: &Option<Document>| -> Result<Option<Document>> {
             let (Some(new), Some(old)) = (new, old) else { return Ok(None) };
             let root = json::parse(new, limits)?;
             Ok(Some(Document { entry: old.entry.clone(), bytes: new.clone(), root }))
         };
+        let mut names = HashSet::new();
         if let Some(index) = read(&edited.index, &documents.index)? {
-            for descriptor in oci::descriptors(&index)? {
-                descriptor.annotation(annotation::IMAGE_NAME).map(&mut add);
-                let full = descriptor.annotation(annotation::REF_NAME).filter(|text| is_full(text));
-                full.map(&mut add);
-            }
+            add_descriptors(&mut names, &oci::descriptors(&index)?);
         }
         if let Some(manifest) = read(&edited.manifest, &documents.manifest)? {
-            let items = docker::items(&manifest, limits)?;
-            let tags = items.iter().flat_map(|item| &item.tags).filter(|tag| !is_no_name(tag));
-            tags.for_each(|tag| _ = add(tag));
+            add_items(&mut names, &docker::items(&manifest, limits)?);
         }
         if let Some(repositories) = read(&edited.repositories, &documents.repositories)? {
-            docker::repositories(&repositories)?.iter().for_each(|tagged| _ = add(&tagged.name()));
+            add_tagged(&mut names, &docker::repositories(&repositories)?);
         }
         Ok(names)
     }
+
+    /// Every name the documents hold that were not edited.
+    fn untouched(&self, edited: &Edited) -> HashSet<String> {
+        let documents = &self.archive.documents;
+        let mut names = HashSet::new();
+        if edited.index.is_none() {
+            add_descriptors(&mut names, &documents.tops);
+        }
+        if edited.manifest.is_none() {
+            add_items(&mut names, &documents.items);
+        }
+        if edited.repositories.is_none() {
+            add_tagged(&mut names, &documents.tagged);
+        }
+        names
+    }
+}
+
+fn add_descriptors(names: &mut HashSet<String>, descriptors: &[Descriptor]) {
+    for descriptor in descriptors {
+        let annotation = |key| descriptor.annotation(key).filter(|text| !is_no_name(text));
+        let full = annotation(annotation::REF_NAME).filter(|text| is_full(text));
+        let full = full.filter(|text| !text.starts_with('@'));
+        let all = annotation(annotation::IMAGE_NAME).into_iter().chain(full);
+        names.extend(all.map(|text| Name::new(text).key()));
+    }
+}
+
+fn add_items(names: &mut HashSet<String>, items: &[docker::Item]) {
+    let tags = items.iter().flat_map(|item| &item.tags).filter(|tag| !is_no_name(tag));
+    names.extend(tags.map(|tag| Name::new(tag).key()));
+}
+
+fn add_tagged(names: &mut HashSet<String>, tagged: &[docker::Tagged]) {
+    names.extend(tagged.iter().map(|tagged| Name::new(&tagged.name()).key()));
 }
 
 /// `index.json` while it is edited.
@@ -383,17 +460,28 @@ impl IndexEdit<'_> {
     }
 }
 
-/// By descriptor, the position of its name.
-fn names_by_descriptor(image: &Image) -> HashMap<usize, usize> {
-    let mut name_of = HashMap::new();
+/// By descriptor, the positions of its names: containerd's first.
+fn names_by_descriptor(image: &Image) -> HashMap<usize, Vec<usize>> {
+    let mut names_of: HashMap<usize, Vec<usize>> = HashMap::new();
     for (i, name) in image.names().iter().enumerate() {
         for site in name.sites() {
-            if let NameSite::ImageName { descriptor } | NameSite::RefName { descriptor } = site {
-                name_of.insert(*descriptor, i);
+            match site {
+                NameSite::ImageName { descriptor } => {
+                    let names = names_of.entry(*descriptor).or_default();
+                    names.retain(|other| *other != i);
+                    names.insert(0, i);
+                }
+                NameSite::RefName { descriptor } => {
+                    let names = names_of.entry(*descriptor).or_default();
+                    if !names.contains(&i) {
+                        names.push(i);
+                    }
+                }
+                _ => {}
             }
         }
     }
-    name_of
+    names_of
 }
 
 /// The text of a descriptor under another name, the rest byte for byte.

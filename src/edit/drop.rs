@@ -11,10 +11,13 @@ use crate::digest::Digest;
 use crate::edit::rename::Renaming;
 use crate::tarball::{Kind, Member};
 
-/// Members that do not stay as they are, by number.
+/// What does not stay as it is.
 #[derive(Debug, Default)]
 pub(super) struct Gone {
+    /// Members of a tar, by number.
     pub(super) removed: HashSet<u32>,
+    /// Files of a directory, by name.
+    pub(super) files: HashSet<Box<str>>,
     /// Links whose target goes: they become regular members with the bytes of
     /// this one.
     pub(super) materialised: HashMap<u32, u32>,
@@ -23,9 +26,9 @@ pub(super) struct Gone {
 /// The members that go with the dropped images.
 pub(super) fn members(archive: &Archive, renaming: &Renaming) -> Gone {
     let mut gone = Gone::default();
-    let (Some(tar), false) = (archive.store.tar(), renaming.dropped.is_empty()) else {
+    if renaming.dropped.is_empty() {
         return gone;
-    };
+    }
     let (dropped, kept) = split(archive, renaming);
     let kept_files = files(archive, &kept);
     // Files reached by name alone from what stays: a link's target is not, so
@@ -36,6 +39,11 @@ pub(super) fn members(archive: &Archive, renaming: &Renaming) -> Gone {
         let digest = archive.documents.tops[at].digest;
         doomed.extend(archive.files_below(&digest).into_iter().map(|entry| entry.name));
     }
+    let Some(tar) = archive.store.tar() else {
+        gone.files = doomed;
+        gone.files.retain(|name| !kept_files.contains(name));
+        return gone;
+    };
     let linked = link_targets(tar, &kept_paths);
     let stays = |member: &Member| {
         kept_paths.contains(&*member.name)

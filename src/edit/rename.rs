@@ -78,83 +78,76 @@ impl Renaming {
             .hint(format!("say which: OLD=NEW; images: {}", names.join(", "))));
         };
         let mut renaming = Renaming::default();
-        let add = rules.keeps_old();
-        let outcome = |first: bool| match (add, first) {
+        renaming.replace_names(0, image, new, 0, rules.keeps_old());
+        let stray = if rules.keeps_old() { Outcome::Keep } else { Outcome::Drop };
+        renaming.strays = vec![stray; archive.strays.len()];
+        Ok(renaming)
+    }
+
+    /// Gives an image a name instead of all it has, or beside them.
+    fn replace_names(
+        &mut self,
+        at: usize,
+        image: &Image,
+        new: &Reference,
+        rule: usize,
+        keep_old: bool,
+    ) {
+        let outcome = |first: bool| match (keep_old, first) {
             (true, true) => Outcome::Add(new.clone()),
             (true, false) => Outcome::Keep,
             (false, _) => Outcome::Rename(new.clone()),
         };
-        let outcomes: Vec<Outcome> = (0..image.names().len()).map(|at| outcome(at == 0)).collect();
+        let outcomes: Vec<Outcome> = (0..image.names().len()).map(|i| outcome(i == 0)).collect();
         for (name, outcome) in image.names().iter().enumerate().zip(&outcomes) {
-            renaming.changes.push(change(Some(0), name, outcome.clone(), Some(0)));
+            self.changes.push(change(Some(at), name, outcome.clone(), Some(rule)));
         }
         if image.names().is_empty() {
-            renaming.changes.push(Change {
-                image: Some(0),
+            self.changes.push(Change {
+                image: Some(at),
                 old: None,
                 outcome: Outcome::Rename(new.clone()),
-                rule: Some(0),
+                rule: Some(rule),
                 sites: Vec::new(),
                 position: None,
             });
         }
-        if image.names().is_empty() || !add {
-            renaming.unnamed.insert(0, new.clone());
+        if image.names().is_empty() || !keep_old {
+            self.unnamed.insert(at, new.clone());
         }
-        renaming.names.push(outcomes);
-        renaming.strays = archive
-            .strays
-            .iter()
-            .map(|_| if add { Outcome::Keep } else { Outcome::Drop })
-            .collect();
-        Ok(renaming)
+        self.names.push(outcomes);
     }
 
     fn by_name(archive: &Archive, rules: &RenameRules) -> Result<Renaming> {
         let mut renaming = Renaming::default();
         let mut fired = vec![false; rules.rules().len()];
-        let mut decide = |image: Option<usize>,
-                          at: (usize, &Name),
-                          changes: &mut Vec<Change>|
-         -> Result<Outcome> {
-            let name = at.1;
-            let hit = match name.reference() {
-                Some(reference) => rules.rename(reference)?,
-                None => None,
-            };
-            let rule = hit.as_ref().map(|(rule, _)| *rule);
-            if let Some(rule) = rule {
-                fired[rule] = true;
-            }
-            let outcome = match hit {
-                Some((_, new)) if name.reference() == Some(&new) => Outcome::Keep,
-                Some((_, new)) if rules.keeps_old() => Outcome::Add(new),
-                Some((_, new)) => Outcome::Rename(new),
-                None if rules.drops_unmatched() => Outcome::Drop,
-                None => Outcome::Keep,
-            };
-            changes.push(change(image, at, outcome.clone(), rule));
-            Ok(outcome)
-        };
-        let mut changes = Vec::new();
         for (at, image) in archive.images().iter().enumerate() {
-            let names = image.names().iter().enumerate();
-            let outcomes =
-                names.map(|name| decide(Some(at), name, &mut changes)).collect::<Result<_>>()?;
+            if let Some((rule, new)) = rules.for_image(image) {
+                fired[rule] = true;
+                renaming.replace_names(at, image, new, rule, rules.keeps_old());
+                continue;
+            }
+            let mut outcomes = Vec::new();
+            for name in image.names().iter().enumerate() {
+                let (outcome, rule) = decide(name.1, rules, &mut fired)?;
+                renaming.changes.push(change(Some(at), name, outcome.clone(), rule));
+                outcomes.push(outcome);
+            }
             renaming.names.push(outcomes);
         }
-        let strays = archive.strays.iter().enumerate();
-        renaming.strays =
-            strays.map(|name| decide(None, name, &mut changes)).collect::<Result<_>>()?;
-        renaming.changes = changes;
-        renaming.follow_signatures(archive, &mut fired);
+        for name in archive.strays.iter().enumerate() {
+            let (outcome, rule) = decide(name.1, rules, &mut fired)?;
+            renaming.changes.push(change(None, name, outcome.clone(), rule));
+            renaming.strays.push(outcome);
+        }
+        renaming.follow_signatures(archive, rules.keeps_old(), &mut fired);
         rules.check_fired(&fired)?;
         Ok(renaming)
     }
 
     /// cosign keeps signatures under `sha256-<hex>.sig` tags of the image's
     /// repository: they follow the image of that digest.
-    fn follow_signatures(&mut self, archive: &Archive, fired: &mut [bool]) {
+    fn follow_signatures(&mut self, archive: &Archive, add: bool, fired: &mut [bool]) {
         let mut moved: HashMap<(String, String), (Reference, Option<usize>)> = HashMap::new();
         for change in &self.changes {
             let (Some(image), Some(old), Outcome::Rename(new) | Outcome::Add(new)) =
@@ -187,7 +180,11 @@ impl Renaming {
                 continue;
             };
             let Ok(follows) = reference.with_repository(new.repository()) else { continue };
-            change.outcome = Outcome::Rename(follows);
+            change.outcome = match follows == reference {
+                true => Outcome::Keep,
+                false if add => Outcome::Add(follows),
+                false => Outcome::Rename(follows),
+            };
             change.rule = *rule;
             if let Some(fired) = rule.and_then(|rule| fired.get_mut(rule)) {
                 *fired = true;
@@ -200,11 +197,12 @@ impl Renaming {
 
     /// With `--drop-unmatched` an image goes when none of its names stays.
     fn find_dropped(&mut self, archive: &Archive, rules: &RenameRules) {
-        if !rules.drops_unmatched() || !self.unnamed.is_empty() {
+        if !rules.drops_unmatched() {
             return;
         }
         for (at, image) in archive.images().iter().enumerate() {
-            if !self.names[at].iter().all(|outcome| *outcome == Outcome::Drop) {
+            let goes = self.names[at].iter().all(|outcome| *outcome == Outcome::Drop);
+            if !goes || self.unnamed.contains_key(&at) {
                 continue;
             }
             self.dropped.insert(at);
@@ -233,7 +231,7 @@ impl Renaming {
             if let Some(stated) = new.digest().filter(|stated| Some(*stated) != target) {
                 let found = target.map_or_else(|| "none".to_owned(), |digest| digest.to_string());
                 return Err(Error::new(
-                    Code::Reference,
+                    Code::DigestName,
                     format!("{new} names a digest that is not the image's"),
                 )
                 .expected_found(found, stated));
@@ -298,10 +296,33 @@ impl Renaming {
     }
 
     /// Positions in [`Archive::images`] of the images that go.
-    #[must_use]
     pub fn dropped(&self) -> impl Iterator<Item = usize> {
         self.dropped.iter().copied()
     }
+}
+
+/// What rules do to one name, and which one.
+fn decide(
+    name: &Name,
+    rules: &RenameRules,
+    fired: &mut [bool],
+) -> Result<(Outcome, Option<usize>)> {
+    let hit = match name.reference() {
+        Some(reference) => rules.rename(reference)?,
+        None => None,
+    };
+    let rule = hit.as_ref().map(|(rule, _)| *rule);
+    if let Some(fired) = rule.and_then(|rule| fired.get_mut(rule)) {
+        *fired = true;
+    }
+    let outcome = match hit {
+        Some((_, new)) if name.reference() == Some(&new) => Outcome::Keep,
+        Some((_, new)) if rules.keeps_old() => Outcome::Add(new),
+        Some((_, new)) => Outcome::Rename(new),
+        None if rules.drops_unmatched() => Outcome::Drop,
+        None => Outcome::Keep,
+    };
+    Ok((outcome, rule))
 }
 
 fn change(

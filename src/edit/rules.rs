@@ -6,6 +6,8 @@
 
 use regex::{Regex, RegexBuilder};
 
+use crate::archive::{Image, ImageManifest};
+use crate::digest::Digest;
 use crate::error::{Code, Error, Result};
 use crate::reference::{Reference, ReferenceError};
 
@@ -15,6 +17,22 @@ use crate::reference::{Reference, ReferenceError};
 pub enum Rule {
     /// `NEW`: the archive's one image gets this name instead of all it has.
     New(Reference),
+    /// `sha256:…=NEW`: the image of this digest, of its manifest or of its
+    /// configuration, gets this name instead of all it has.
+    Digest {
+        /// What identifies the image.
+        digest: Digest,
+        /// The name it gets.
+        new: Reference,
+    },
+    /// `<none>:TAG=NEW`: the image whose only name is a tag without a
+    /// repository.
+    BareTag {
+        /// The tag.
+        tag: Box<str>,
+        /// The name it gets.
+        new: Reference,
+    },
     /// `OLD=NEW`: one name, or every tag of one repository.
     Exact {
         /// The name that is replaced.
@@ -67,6 +85,12 @@ impl Rule {
     pub fn exact(old: &str, new: &str) -> Result<Rule> {
         reject_path(old)?;
         reject_path(new)?;
+        if let Some(tag) = old.strip_prefix("<none>:") {
+            return Ok(Rule::BareTag { tag: tag.into(), new: reference(new)?.canonical() });
+        }
+        if let Ok(digest) = old.parse() {
+            return Ok(Rule::Digest { digest, new: reference(new)?.canonical() });
+        }
         let (old, new) = (reference(old)?, reference(new)?);
         if old.is_name_only() != new.is_name_only() {
             return Err(Error::new(
@@ -96,21 +120,23 @@ impl Rule {
     ///
     /// # Errors
     ///
-    /// `E_RULE` when the pattern does not compile.
+    /// `E_RULE` when the pattern does not compile, or the replacement names a
+    /// group it does not have.
     pub fn regex(pattern: &str, replacement: &str) -> Result<Rule> {
         let built = RegexBuilder::new(&format!("^(?:{pattern})$")).size_limit(REGEX_SIZE).build();
         let pattern = built.map_err(|e| {
             let line = e.to_string().lines().last().unwrap_or_default().trim().to_owned();
             Error::new(Code::Rule, format!("the pattern \"{pattern}\" does not compile: {line}"))
         })?;
+        check_groups(&pattern, replacement)?;
         Ok(Rule::Regex { pattern, replacement: replacement.into() })
     }
 
     /// What a name becomes under this rule; `None` when the rule says nothing
-    /// about it. [`Rule::New`] is about an image, not about a name.
+    /// about it. Some rules are about images, not about names.
     fn apply(&self, name: &Reference) -> Option<Result<Reference>> {
         match self {
-            Rule::New(_) => None,
+            Rule::New(_) | Rule::Digest { .. } | Rule::BareTag { .. } => None,
             Rule::Exact { old, new } if old.is_name_only() => (old.repository()
                 == name.repository())
             .then(|| with_repository(name, new.repository())),
@@ -137,7 +163,7 @@ impl Rule {
     /// Whether the rule is about particular names, so that matching nothing
     /// is a mistake.
     fn must_match(&self) -> bool {
-        matches!(self, Rule::Exact { .. } | Rule::New(_))
+        !matches!(self, Rule::Prefix { .. } | Rule::Regex { .. })
     }
 }
 
@@ -146,6 +172,8 @@ impl std::fmt::Display for Rule {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Rule::New(new) => write!(f, "{new}"),
+            Rule::Digest { digest, new } => write!(f, "{digest}={new}"),
+            Rule::BareTag { tag, new } => write!(f, "<none>:{tag}={new}"),
             Rule::Exact { old, new } => write!(f, "{old}={new}"),
             Rule::Prefix { old, new } => write!(f, "--prefix {old}={new}"),
             Rule::Regex { pattern, replacement } => {
@@ -284,6 +312,24 @@ impl RenameRules {
         }
     }
 
+    /// The first rule that is about this image as a whole, with its new name.
+    /// Such rules go before those about names.
+    pub(crate) fn for_image(&self, image: &Image) -> Option<(usize, &Reference)> {
+        let configs = || image.manifests().iter().filter_map(ImageManifest::config_digest);
+        self.rules.iter().enumerate().find_map(|(position, rule)| match rule {
+            Rule::Digest { digest, new } => {
+                let is =
+                    image.digest() == Some(*digest) || configs().any(|config| config == *digest);
+                is.then_some((position, new))
+            }
+            Rule::BareTag { tag, new } => {
+                let is = image.names().is_empty() && image.bare_tags().any(|bare| bare == &**tag);
+                is.then_some((position, new))
+            }
+            _ => None,
+        })
+    }
+
     /// Checks which rules fired, by position.
     ///
     /// # Errors
@@ -328,6 +374,29 @@ fn bad_reference(text: &str, error: &ReferenceError) -> Error {
 
 fn with_repository(name: &Reference, repository: &str) -> Result<Reference> {
     name.with_repository(repository).map_err(|e| bad_reference(repository, &e))
+}
+
+/// A group that is not there would silently become nothing: `$1_x` is the
+/// group `1_x`.
+fn check_groups(pattern: &Regex, replacement: &str) -> Result<()> {
+    for part in replacement.replace("$$", "").split('$').skip(1) {
+        let name = match part.strip_prefix('{') {
+            Some(braced) => braced.split('}').next().unwrap_or_default(),
+            None => {
+                let end = part.find(|c: char| c != '_' && !c.is_ascii_alphanumeric());
+                &part[..end.unwrap_or(part.len())]
+            }
+        };
+        let known = match name.parse::<usize>() {
+            Ok(number) => number < pattern.captures_len(),
+            Err(_) => pattern.capture_names().flatten().any(|group| group == name),
+        };
+        if !known {
+            return Err(Error::new(Code::Rule, format!("the pattern has no group \"{name}\""))
+                .hint("write ${1} where letters, digits or _ follow the number"));
+        }
+    }
+    Ok(())
 }
 
 /// `docker.io/library/x.tar` parses as a name, but nobody means one.
@@ -417,6 +486,18 @@ mod tests {
         assert_eq!(one(rule(), "nginx:1").as_deref(), Some("r.io/library-nginx:1"));
         assert_eq!(one(rule(), "quay.io/a/b:1"), None);
         assert_eq!(one(Rule::regex("nginx", "x"), "nginx:1"), None);
+        assert_eq!(
+            one(Rule::regex("(.*):(.*)", "${1}_x:$2"), "r.io/a:1").as_deref(),
+            Some("r.io/a_x:1")
+        );
+        for (pattern, replacement) in [("(.*)", "$1_x"), ("(.*)", "$2"), ("a", "${b}"), ("a", "$")]
+        {
+            assert_eq!(
+                Rule::regex(pattern, replacement).unwrap_err().code(),
+                Code::Rule,
+                "{replacement}"
+            );
+        }
         assert_eq!(Rule::regex("(", "x").unwrap_err().code(), Code::Rule);
         assert_eq!(Rule::regex("a{1000}{1000}{1000}", "x").unwrap_err().code(), Code::Rule);
     }

@@ -1,7 +1,7 @@
 //! A plan that keeps a tar as it is: members in their order and byte for byte,
 //! but for the documents that changed and the members that go.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::archive::Archive;
@@ -23,16 +23,21 @@ pub(super) fn plan(archive: &Archive, edited: Edited, gone: &Gone) -> Result<Pla
     let documents: HashMap<&str, Vec<u8>> =
         documents.into_iter().filter_map(|(name, bytes)| Some((name, bytes?))).collect();
     match &archive.store {
-        Store::Tar(tar) => tar_plan(tar, &documents, gone),
-        Store::Directory(_) => directory_plan(archive, &documents),
+        Store::Tar(tar) => tar_plan(archive, tar, &documents, gone),
+        Store::Directory(_) => directory_plan(archive, &documents, gone),
     }
 }
 
-fn tar_plan(tar: &Tar, documents: &HashMap<&str, Vec<u8>>, gone: &Gone) -> Result<Plan> {
+fn tar_plan(
+    archive: &Archive,
+    tar: &Tar,
+    documents: &HashMap<&str, Vec<u8>>,
+    gone: &Gone,
+) -> Result<Plan> {
     let source = &tar.source;
     let span =
         |from: u64, to: u64| Span { source: Arc::clone(source), offset: from, len: to - from };
-    let mut plan = PlanBuilder::default();
+    let mut plan = PlanBuilder::new(archive.origin());
     let mut done = 0;
     for member in tar.index.members() {
         let document =
@@ -65,15 +70,18 @@ fn tar_plan(tar: &Tar, documents: &HashMap<&str, Vec<u8>>, gone: &Gone) -> Resul
 }
 
 /// A directory becomes a canonical tar: sorted, owner 0, time 0.
-fn directory_plan(archive: &Archive, documents: &HashMap<&str, Vec<u8>>) -> Result<Plan> {
-    let mut plan = PlanBuilder::default();
-    let mut folders: Vec<String> = Vec::new();
-    for entry in archive.store.entries() {
+fn directory_plan(
+    archive: &Archive,
+    documents: &HashMap<&str, Vec<u8>>,
+    gone: &Gone,
+) -> Result<Plan> {
+    let mut plan = PlanBuilder::new(archive.origin());
+    let mut folders = HashSet::new();
+    for entry in archive.store.entries().filter(|entry| !gone.files.contains(&entry.name)) {
         let ends = entry.name.match_indices('/').map(|(at, _)| &entry.name[..at]);
         for folder in ends {
-            if !folders.iter().any(|known| known == folder) {
+            if folders.insert(folder.to_owned()) {
                 plan.bytes(directory_header(folder)?);
-                folders.push(folder.to_owned());
             }
         }
         let new = documents.get(&*entry.name);

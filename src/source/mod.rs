@@ -8,7 +8,7 @@
 mod kept;
 mod map;
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -65,7 +65,10 @@ enum Kind {
     Kept(Kept),
     /// A file of an OCI layout directory, opened for each read: a layout may
     /// hold more blobs than a process may hold files.
-    Path(PathBuf),
+    Path {
+        path: PathBuf,
+        stamp: Stamp,
+    },
 }
 
 impl Source {
@@ -96,8 +99,13 @@ impl Source {
     }
 
     /// A file that is opened anew for every read.
-    pub(crate) fn path(path: PathBuf, len: u64) -> Source {
-        Source { label: path.display().to_string(), len, kind: Kind::Path(path) }
+    pub(crate) fn path(path: PathBuf, metadata: &Metadata) -> Source {
+        let stamp = Stamp::of(metadata);
+        Source {
+            label: path.display().to_string(),
+            len: stamp.len,
+            kind: Kind::Path { path, stamp },
+        }
     }
 
     /// The ranges that were kept of a stream of `len` bytes.
@@ -128,7 +136,7 @@ impl Source {
     pub(crate) fn as_file(&self) -> Option<&File> {
         match &self.kind {
             Kind::Mapped { file, .. } | Kind::File(file) => Some(&file.file),
-            Kind::Memory(_) | Kind::Kept(_) | Kind::Path(_) => None,
+            Kind::Memory(_) | Kind::Kept(_) | Kind::Path { .. } => None,
         }
     }
 
@@ -139,9 +147,12 @@ impl Source {
     ///
     /// `E_INPUT_CHANGED`.
     pub fn check_unchanged(&self) -> Result<()> {
-        let (Kind::Mapped { file, .. } | Kind::File(file)) = &self.kind else { return Ok(()) };
-        let now = Stamp::of(&file.file).map_err(|e| Error::io(&self.label, e))?;
-        if now != file.stamp {
+        let (now, then) = match &self.kind {
+            Kind::Mapped { file, .. } | Kind::File(file) => (file.file.metadata(), &file.stamp),
+            Kind::Path { path, stamp } => (std::fs::metadata(path), stamp),
+            Kind::Memory(_) | Kind::Kept(_) => return Ok(()),
+        };
+        if Stamp::of(&now.map_err(|e| Error::io(&self.label, e))?) != *then {
             return Err(Error::new(
                 Code::InputChanged,
                 "the file was written to while it was read",
@@ -200,7 +211,7 @@ impl Source {
             Kind::Memory(bytes) => copy_from(bytes, offset, buffer),
             Kind::File(file) => file.file.read_exact_at(buffer, offset),
             Kind::Kept(kept) => kept.read(offset, buffer),
-            Kind::Path(path) => File::open(path)?.read_exact_at(buffer, offset),
+            Kind::Path { path, .. } => File::open(path)?.read_exact_at(buffer, offset),
         }
     }
 
@@ -227,7 +238,7 @@ impl Source {
             Kind::Kept(kept) => {
                 self.visit_by_reads(offset, len, visit, &|at, buf| kept.read(at, buf))
             }
-            Kind::Path(path) => {
+            Kind::Path { path, .. } => {
                 let file = File::open(path).map_err(|e| self.read_error(e))?;
                 self.visit_by_reads(offset, len, visit, &|at, buf| file.read_exact_at(buf, at))
             }
@@ -259,6 +270,9 @@ impl Source {
                 .in_archive(&self.label)
                 .caused_by(error);
         }
+        if error.kind() == io::ErrorKind::Unsupported {
+            return Error::new(Code::LimitKept, error.to_string()).in_archive(&self.label);
+        }
         Error::io(&self.label, error)
     }
 }
@@ -278,15 +292,14 @@ struct Stamp {
 
 impl Opened {
     fn new(file: File) -> io::Result<Opened> {
-        let stamp = Stamp::of(&file)?;
+        let stamp = Stamp::of(&file.metadata()?);
         Ok(Opened { file, stamp })
     }
 }
 
 impl Stamp {
-    fn of(file: &File) -> io::Result<Stamp> {
-        let metadata = file.metadata()?;
-        Ok(Stamp { len: metadata.len(), modified: metadata.modified().ok() })
+    fn of(metadata: &Metadata) -> Stamp {
+        Stamp { len: metadata.len(), modified: metadata.modified().ok() }
     }
 }
 

@@ -69,6 +69,12 @@ impl<'a> Header<'a> {
         Ok(Header { block, dialect })
     }
 
+    /// Whether every reader takes an extended header for one: the `tar` crate
+    /// lists it as a member under an old version field.
+    pub(crate) fn may_extend(&self) -> bool {
+        self.dialect == Dialect::Ustar || &self.block[257..265] == b"ustar  \0"
+    }
+
     pub(crate) fn is_v7(&self) -> bool {
         self.dialect == Dialect::V7
     }

@@ -2,7 +2,7 @@
 //!
 //! Indexing reads headers only. A [`Member`] knows where it starts (its
 //! extended headers included), where its body is and how long; nothing is
-//! unpacked. The strict rules are in [`scan`].
+//! unpacked. The strict rules are in `tarball/scan.rs`.
 
 mod header;
 mod pax;
@@ -86,14 +86,6 @@ pub struct End {
 /// Padding is looked at up to here, a hundred times any writer's record.
 const MAX_PADDING: u64 = 1 << 20;
 
-impl End {
-    /// The end of what could be read of a damaged archive.
-    pub(crate) fn damaged(members: &[Member]) -> End {
-        let offset = members.last().map_or(0, Member::end);
-        End { offset, marker: Marker::Full, padding: offset }
-    }
-}
-
 /// The end-of-archive marker: two zero blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Marker {
@@ -117,30 +109,41 @@ pub struct TarIndex {
 impl TarIndex {
     /// Indexes a tar by walking its headers. What is malformed becomes a fatal
     /// finding and the index holds what came before.
-    pub(crate) fn scan(source: &Source, limits: &Limits, findings: &mut Diagnostics) -> TarIndex {
-        let mut input = source;
-        let mut members = Vec::new();
+    ///
+    /// `each` sees every member before the next one is read, which is when a
+    /// stream can still read its body.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading the input and of `each`.
+    pub(crate) fn scan<I: Input>(
+        input: &mut I,
+        limits: &Limits,
+        findings: &mut Diagnostics,
+        mut each: impl FnMut(&Member, &mut I) -> Result<()>,
+    ) -> Result<TarIndex> {
+        let mut members: Vec<Member> = Vec::new();
         let mut scanner = Scanner::new(limits);
         let end = loop {
-            match scanner.step(&mut input, findings) {
-                Ok(Step::Member(member)) => members.push(member),
-                Ok(Step::End(end)) => break check_trailing(source, end, findings),
+            match scanner.step(input, findings) {
+                Ok(Step::Member(member)) => {
+                    each(&member, input)?;
+                    members.push(member);
+                }
+                Ok(Step::End(end)) => break check_trailing(input, end, findings)?,
                 Err(error) => {
                     findings.fatal(error);
-                    break End::damaged(&members);
+                    let offset = members.last().map_or(0, Member::end);
+                    break End { offset, marker: Marker::Full, padding: offset };
                 }
             }
         };
-        TarIndex::new(members, end)
-    }
-
-    pub(crate) fn new(members: Vec<Member>, end: End) -> TarIndex {
         let mut by_name: Vec<u32> = members.iter().map(|m| m.index).collect();
         by_name.sort_by(|a, b| {
             let name = |i: &u32| &members[*i as usize].name;
             name(a).cmp(name(b)).then(a.cmp(b))
         });
-        TarIndex { members, by_name, end }
+        Ok(TarIndex { members, by_name, end })
     }
 
     /// The members in file order.
@@ -186,29 +189,55 @@ impl TarIndex {
                 );
             }
         };
+        let refuse = |message: &str| Err(Error::new(Code::TarLink, message).at(member.place()));
         let found = target.as_deref().and_then(|target| self.find(target));
         match found {
-            Some(target) if target.kind == Kind::File => {
-                if member.kind == Kind::HardLink && target.index > member.index {
-                    return Err(Error::new(Code::TarLink, "a hard link to a later member")
-                        .at(member.place()));
-                }
-                Ok(Some(target))
+            Some(target) if target.kind != Kind::File => {
+                refuse("a link to a link or a directory: consumers follow it differently or not")
             }
-            _ => Err(Error::new(
-                Code::TarLink,
-                format!(
-                    "no regular member at the link's target \"{}\"",
-                    member.link.as_deref().unwrap_or("")
-                ),
-            )
-            .at(member.place())),
+            Some(target) if member.kind == Kind::HardLink && target.index > member.index => {
+                refuse("a hard link to a later member")
+            }
+            Some(target) => Ok(Some(target)),
+            None => {
+                let link = member.link.as_deref().unwrap_or_default();
+                refuse(&format!("nothing in the archive at the link's target \"{link}\""))
+            }
+        }
+    }
+
+    /// Findings about links, whether anything uses them or not: one that leads
+    /// out of the archive is fatal; one that leads nowhere keeps containerd
+    /// from reading the whole archive.
+    pub(crate) fn check_links(&self, findings: &mut Diagnostics) {
+        for member in self.members.iter().filter(|member| member.link.is_some()) {
+            let link = member.link.as_deref().unwrap_or_default();
+            let odd = |message: &str| Error::new(Code::TarOddLink, message).at(member.place());
+            if member.kind == Kind::Symlink && join(&member.name, link).is_none() {
+                let message = format!("a link that leads out of the archive, to \"{link}\"");
+                findings.fatal(Error::new(Code::TarLink, message).at(member.place()));
+            } else if let Err(error) = self.resolve(&member.name) {
+                findings.warning(odd(&format!(
+                    "{}; containerd refuses the archive for it",
+                    error.message()
+                )));
+            } else if link.starts_with('/') {
+                findings.warning(odd("a link with an absolute target"));
+            } else if member.kind == Kind::HardLink {
+                findings.warning(odd(
+                    "a hard link: containerd ignores it and podman reads it as empty",
+                ));
+            }
         }
     }
 
     /// Findings about names: duplicates with other bytes are fatal (docker and
     /// containerd take the last, podman and crane the first), equal ones noted.
-    pub(crate) fn check_names(&self, source: &Source, findings: &mut Diagnostics) {
+    pub(crate) fn check_names(
+        &self,
+        equal_bodies: &dyn Fn(&Member, &Member) -> bool,
+        findings: &mut Diagnostics,
+    ) {
         for pair in self.by_name.windows(2) {
             let [first, second] = [pair[0], pair[1]].map(|i| &self.members[i as usize]);
             if first.name != second.name
@@ -218,7 +247,8 @@ impl TarIndex {
             }
             let same = first.kind == second.kind
                 && first.link == second.link
-                && equal_bodies(source, first, second);
+                && first.size == second.size
+                && equal_bodies(first, second);
             if same {
                 let message = format!("the same as member {}", first.index);
                 findings.note(Error::new(Code::TarDupSame, message).at(second.place()));
@@ -244,21 +274,24 @@ impl Input for &Source {
 }
 
 /// Finds where the padding ends, and whether anything follows it.
-fn check_trailing(source: &Source, end: End, findings: &mut Diagnostics) -> End {
-    let from = end.padding;
-    let len = source.len().saturating_sub(from).min(MAX_PADDING);
-    let Ok(bytes) = source.read_vec(from, len) else { return end };
-    let zeros = bytes.iter().take_while(|b| **b == 0).count() as u64;
-    if zeros < len || from + len < source.len() {
-        let message = "bytes behind the end of the archive, which no consumer reads";
-        let place = Place::offset(from + zeros);
-        findings.error(
-            Error::new(Code::TarTrailing, message)
-                .at(place)
-                .hint("archives cannot be joined by cat; use `ocitar merge`"),
-        );
+fn check_trailing(input: &mut impl Input, end: End, findings: &mut Diagnostics) -> Result<End> {
+    let mut padding = end.padding;
+    let mut buffer = [0; 8 << 10];
+    while padding < end.padding.saturating_add(MAX_PADDING) {
+        let got = input.read_at(padding, &mut buffer)?;
+        let zeros = buffer[..got].iter().take_while(|b| **b == 0).count();
+        padding += zeros as u64;
+        if got == 0 {
+            return Ok(End { padding, ..end });
+        }
+        if zeros < got {
+            break;
+        }
     }
-    End { padding: from + zeros, ..end }
+    let message = "bytes behind the end of the archive, which no consumer reads and ocitar does not carry over";
+    let error = Error::new(Code::TarTrailing, message).at(Place::offset(padding));
+    findings.error(error.hint("`cat` does not join archives: only the first is seen"));
+    Ok(End { padding, ..end })
 }
 
 /// `link` as seen from the folder of `name`, cleaned; `None` when it leaves
@@ -281,10 +314,8 @@ fn join(name: &str, link: &str) -> Option<String> {
     Some(parts.join("/"))
 }
 
-fn equal_bodies(source: &Source, a: &Member, b: &Member) -> bool {
-    if a.size != b.size {
-        return false;
-    }
+/// Whether two bodies of one size hold the same bytes.
+pub(crate) fn equal_bodies(source: &Source, a: &Member, b: &Member) -> bool {
     let mut at = b.body;
     let mut other = Vec::new();
     let walked = source.visit_chunks(a.body, a.size, &mut |chunk| {

@@ -95,8 +95,9 @@ impl<'l> Scanner<'l> {
         let body = at.checked_add(BLOCK).ok_or_else(truncated)?;
         match header.type_flag() {
             b'x' | b'g' | b'L' | b'K' => {
-                if header.is_v7() {
-                    return Err(Error::new(Code::TarMagic, "an extended header without magic"));
+                if !header.may_extend() {
+                    let message = "an extended header under a magic that has none for some readers";
+                    return Err(Error::new(Code::TarMagic, message));
                 }
                 self.extended(header.type_flag(), body, size, input, pending)?;
                 Ok(None)
@@ -247,7 +248,7 @@ impl<'l> Scanner<'l> {
         if name.starts_with('/') {
             let message =
                 "an absolute name: docker strips it, containerd and crane look for it as it is";
-            findings.warning(Error::new(Code::TarName, message).at(place(&name)));
+            findings.warning(Error::new(Code::TarAbsolute, message).at(place(&name)));
         }
         if kind == Kind::Device {
             let message = "a device or fifo: every consumer of image archives ignores it";

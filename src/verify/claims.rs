@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::archive::docker::digest_in_name;
-use crate::archive::{Archive, Descriptor, Entry, ManifestKind};
+use crate::archive::{Archive, Descriptor, Entry, ImageManifest, ManifestKind};
 use crate::digest::Digest;
 use crate::media_type::MediaType;
 use crate::verify::{ByName, is_layer};
@@ -88,14 +88,30 @@ pub(super) fn collect(archive: &Archive) -> Claims {
         if manifest.kind() != ManifestKind::Image {
             continue;
         }
+        let is_shuffled = is_shuffled(manifest);
         for layer in manifest.layers() {
             let check = layer.entry().and_then(|entry| checks.get_mut(&entry.name));
-            if let (Some(check), Some(diff_id)) = (check, layer.diff_id()) {
+            let own = layer.descriptor().map(|descriptor| descriptor.digest);
+            let diff_id = if is_shuffled { own } else { layer.diff_id() };
+            if let (Some(check), Some(diff_id)) = (check, diff_id) {
                 add(&mut check.diff_ids, diff_id);
             }
         }
     }
     sort(names, checks, &referenced)
+}
+
+/// docker 25.0.0 listed the layers of a manifest in random order. They are
+/// plain, so each has its diff ID for a digest and none is corrupt; that the
+/// order is wrong is a finding of its own.
+fn is_shuffled(manifest: &ImageManifest) -> bool {
+    let own = manifest.layers().iter().map(|layer| layer.descriptor().map(|d| d.digest));
+    let stated = manifest.layers().iter().map(|layer| layer.diff_id());
+    let (mut own, mut stated): (Vec<_>, Vec<_>) = (own.collect(), stated.collect());
+    let differs = own != stated;
+    own.sort_unstable();
+    stated.sort_unstable();
+    differs && own == stated
 }
 
 fn sort(names: Vec<Box<str>>, mut checks: ByName<Check>, referenced: &HashSet<Box<str>>) -> Claims {

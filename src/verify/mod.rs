@@ -10,6 +10,7 @@ mod claims;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use crate::archive::store::CONTROL_FILES;
 use crate::archive::{Archive, Image, ImageManifest, ManifestKind, Target};
 use crate::diagnostics::{Diagnostics, Severity};
 use crate::error::{Code, Error, Place};
@@ -102,9 +103,10 @@ impl Archive {
     #[must_use]
     pub fn verify(&self, options: &VerifyOptions, progress: &dyn Progress) -> Report {
         let mut findings = self.findings().clone();
+        // Files that opening found damaged, or could not read.
         let known: HashSet<Box<str>> = findings
             .iter()
-            .filter(|finding| finding.error.code() == Code::DigestMismatch)
+            .filter(|finding| finding.severity >= Severity::Error)
             .filter_map(|finding| finding.error.place().member.as_deref().map(Into::into))
             .collect();
         let claims = claims::collect(self);
@@ -153,10 +155,13 @@ fn note_members(claims: &claims::Claims, findings: &mut Diagnostics) {
             format!("{} that nothing refers to: {}", count(names.len(), "blob"), list(names));
         findings.note(Error::new(Code::Unreferenced, message));
     }
-    if !claims.unverifiable.is_empty() {
-        let names = &claims.unverifiable;
+    // That control files are not covered goes without saying.
+    let is_control = |name: &str| CONTROL_FILES.contains(&name);
+    let names: Vec<Box<str>> =
+        claims.unverifiable.iter().filter(|name| !is_control(name)).cloned().collect();
+    if !names.is_empty() {
         let message =
-            format!("{} that no digest covers: {}", count(names.len(), "file"), list(names));
+            format!("{} that no digest covers: {}", count(names.len(), "file"), list(&names));
         findings.note(Error::new(Code::Unverifiable, message));
     }
 }
@@ -187,7 +192,8 @@ fn check_image(
         );
         if is_missing {
             missing = true;
-            let message = format!("{label}: {} is not in the archive", top.digest);
+            let owner = if image.names().is_empty() { "an image" } else { &*label };
+            let message = format!("{owner}: {} is not in the archive", top.digest);
             findings.error(Error::new(Code::BlobMissing, message));
         }
     }
@@ -201,8 +207,8 @@ fn check_image(
             continue;
         }
         for (name, entry) in needed(manifest) {
+            missing |= entry.is_none();
             if entry.is_none() && !missing_is_known(image, &name) {
-                missing = true;
                 let message = format!("{label}: {name} is not in the archive");
                 findings.error(Error::new(Code::BlobMissing, message).at(place_of(manifest)));
             }
@@ -244,8 +250,11 @@ fn is_absent(manifest: &ImageManifest) -> bool {
 /// `manifest.json` when they were read.
 fn missing_is_known(image: &Image, name: &str) -> bool {
     let is_top = image.digest().is_some_and(|digest| digest.to_string() == name);
-    is_top || !matches!(image.target(), Target::Manifest(_))
+    is_top || name == UNREAD || !matches!(image.target(), Target::Manifest(_))
 }
+
+/// Stands for what a manifest that could not be read would need.
+const UNREAD: &str = "unread";
 
 /// What a manifest needs: each blob's name and its file.
 fn needed(manifest: &ImageManifest) -> Vec<(String, Option<&crate::archive::Entry>)> {
@@ -256,6 +265,7 @@ fn needed(manifest: &ImageManifest) -> Vec<(String, Option<&crate::archive::Entr
     match (manifest.config_digest(), manifest.config_entry()) {
         (Some(digest), entry) => all.push((digest.to_string(), entry)),
         (None, Some(entry)) => all.push((entry.name.to_string(), Some(entry))),
+        (None, None) if manifest.kind() == ManifestKind::Image => all.push((UNREAD.into(), None)),
         (None, None) => {}
     }
     for layer in manifest.layers() {

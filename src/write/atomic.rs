@@ -1,13 +1,13 @@
 //! A file that appears whole or not at all.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use tempfile::{Builder, NamedTempFile};
 
-use crate::archive::Archive;
+use crate::archive::Origin;
 use crate::error::{Code, Error, Result};
 use crate::text;
 
@@ -19,43 +19,67 @@ pub(super) enum Destination {
     Special { file: File, path: PathBuf },
 }
 
+/// Where a path leads, and what is there.
+pub(super) struct Resolved {
+    path: PathBuf,
+    old: Option<Metadata>,
+}
+
+/// Follows links to the file that is to be written: a link is kept and what it
+/// leads to is replaced, or made where it leads nowhere.
+pub(super) fn resolve(path: &Path, input: Option<&Origin>, force: bool) -> Result<Resolved> {
+    let mut path = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        match fs::read_link(&path) {
+            Ok(target) => path = folder_of(&path).join(target),
+            Err(_) => break,
+        }
+    }
+    let name = || path.display().to_string();
+    let old = match fs::metadata(&path) {
+        Ok(old) => Some(old),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+        Err(e) => return Err(Error::io(&path, e)),
+    };
+    if is_input(&path, old.as_ref(), input) {
+        return Err(Error::new(Code::OutSame, "the output is the input, or a part of it")
+            .in_archive(name())
+            .hint("write to another file, then rename it"));
+    }
+    match &old {
+        Some(old) if old.is_dir() => {
+            return Err(Error::new(Code::Usage, "the output is a directory").in_archive(name()));
+        }
+        // A pipe or `/dev/null` has nothing to lose; a file or a disk has.
+        Some(old) if !force && (old.is_file() || old.file_type().is_block_device()) => {
+            let error = Error::new(Code::OutExists, "the output exists").in_archive(name());
+            return Err(error.hint("--force replaces it"));
+        }
+        Some(_) => {}
+        None => {
+            let folder = folder_of(&path);
+            fs::metadata(folder).map_err(|e| Error::io(folder, e))?;
+        }
+    }
+    Ok(Resolved { path, old })
+}
+
+/// As many links as Linux follows.
+const MAX_LINKS: usize = 40;
+
 impl Destination {
     /// Checks the path, and the space when the size is known, and starts.
     pub(super) fn open(
         path: &Path,
-        inputs: &[&Archive],
+        input: Option<&Origin>,
         force: bool,
         size: Option<u64>,
     ) -> Result<Destination> {
-        // A link is kept, and what it leads to replaced.
-        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let old = match fs::metadata(&path) {
-            Ok(old) => Some(old),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-            Err(e) => return Err(Error::io(&path, e)),
-        };
-        if let Some(old) = &old {
-            if old.is_dir() {
-                return Err(Error::new(Code::Usage, "the output is a directory")
-                    .in_archive(path.display().to_string()));
-            }
-            if inputs.iter().any(|input| input.is_file(old.dev(), old.ino())) {
-                return Err(Error::new(Code::OutSame, "the output is the input")
-                    .in_archive(path.display().to_string())
-                    .hint("write to another file, then rename it"));
-            }
-            if !old.is_file() {
-                let file = fs::OpenOptions::new()
-                    .write(true)
-                    .open(&path)
-                    .map_err(|e| Error::io(&path, e))?;
-                return Ok(Destination::Special { file, path });
-            }
-            if !force {
-                return Err(Error::new(Code::OutExists, "the output exists")
-                    .in_archive(path.display().to_string())
-                    .hint("--force replaces it"));
-            }
+        let Resolved { path, old } = resolve(path, input, force)?;
+        if old.as_ref().is_some_and(|old| !old.is_file()) {
+            let file = fs::OpenOptions::new().write(true).open(&path);
+            let file = file.map_err(|e| Error::io(&path, e))?;
+            return Ok(Destination::Special { file, path });
         }
         let folder = folder_of(&path);
         check_space(folder, size)?;
@@ -66,11 +90,15 @@ impl Destination {
             .suffix(".tmp")
             .permissions(fs::Permissions::from_mode(mode))
             .tempfile_in(folder)
-            .map_err(|e| Error::io(folder, e))?;
+            .map_err(|e| Error::io(folder, plain_error(e)))?;
         if let Some(old) = &old {
             file.as_file().set_permissions(old.permissions()).map_err(|e| Error::io(&path, e))?;
         }
         Ok(Destination::Temporary { file, path, replace: force })
+    }
+
+    pub(super) fn is_special(&self) -> bool {
+        matches!(self, Destination::Special { .. })
     }
 
     pub(super) fn file(&self) -> &File {
@@ -91,37 +119,57 @@ impl Destination {
         error.in_archive(self.path().display().to_string())
     }
 
-    /// Makes the bytes durable and gives them their name. Returns their number.
-    pub(super) fn finish(self) -> Result<u64> {
-        match self {
-            Destination::Special { file, path } => {
-                // Pipes and terminals have nothing to sync.
-                let _ = file.sync_all();
-                let written = file.metadata().map_err(|e| Error::io(&path, e))?.len();
-                Ok(written)
-            }
-            Destination::Temporary { file, path, replace } => {
-                let fail = |e: io::Error| Error::io(&path, e);
-                file.as_file().sync_all().map_err(fail)?;
-                let bytes = file.as_file().metadata().map_err(fail)?.len();
-                if replace {
-                    file.persist(&path).map_err(|e| fail(e.error))?;
-                } else {
-                    file.persist_noclobber(&path).map_err(|e| match e.error.kind() {
-                        io::ErrorKind::AlreadyExists => {
-                            Error::new(Code::OutExists, "the output appeared while it was written")
-                                .in_archive(path.display().to_string())
-                                .hint("--force replaces it")
-                        }
-                        _ => fail(e.error),
-                    })?;
+    /// Makes the bytes durable and gives them their name.
+    pub(super) fn finish(self) -> Result<()> {
+        let Destination::Temporary { file, path, replace } = self else {
+            // Pipes and terminals have nothing to sync.
+            return Ok(());
+        };
+        let fail = |e: io::Error| Error::io(&path, e);
+        file.as_file().sync_all().map_err(fail)?;
+        if replace {
+            file.persist(&path).map_err(|e| fail(e.error))?;
+        } else {
+            file.persist_noclobber(&path).map_err(|e| match e.error.kind() {
+                io::ErrorKind::AlreadyExists => {
+                    Error::new(Code::OutExists, "the output appeared while it was written")
+                        .in_archive(path.display().to_string())
+                        .hint("--force replaces it")
                 }
-                let folder = folder_of(&path);
-                let synced = File::open(folder).and_then(|folder| folder.sync_all());
-                synced.map_err(|e| Error::io(folder, e))?;
-                Ok(bytes)
-            }
+                _ => fail(e.error),
+            })?;
         }
+        let folder = folder_of(&path);
+        match File::open(folder) {
+            Ok(open) => open.sync_all().map_err(|e| Error::io(folder, e)),
+            // A folder one may write to but not read: the file is there.
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+/// Whether writing here would overwrite what is read.
+fn is_input(path: &Path, old: Option<&Metadata>, input: Option<&Origin>) -> bool {
+    match input {
+        Some(Origin::File(device, inode)) => {
+            old.is_some_and(|old| (old.dev(), old.ino()) == (*device, *inode))
+        }
+        Some(Origin::Directory(root)) => {
+            let folder = folder_of(path).canonicalize();
+            folder.is_ok_and(|folder| folder.starts_with(root))
+        }
+        Some(Origin::Stream) | None => false,
+    }
+}
+
+/// The error without the name of the temporary file, which means nothing to
+/// anyone.
+fn plain_error(error: io::Error) -> io::Error {
+    match std::error::Error::source(&error).and_then(|e| e.downcast_ref::<io::Error>()) {
+        Some(inner) => {
+            inner.raw_os_error().map_or(inner.kind().into(), io::Error::from_raw_os_error)
+        }
+        None => error.kind().into(),
     }
 }
 

@@ -1,12 +1,13 @@
 //! The copy engine: spans to a file, by the kernel where it can.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::Write;
 
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 use crate::plan::{Piece, Plan};
 use crate::progress::{Progress, advance};
 use crate::source::Span;
+use crate::write::write_failed;
 
 /// How bytes got into an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,12 +111,4 @@ fn read_write(span: &Span, done: u64, mut output: &File, progress: &dyn Progress
         output.write_all(bytes).map_err(write_failed)?;
         advance(progress, bytes.len() as u64)
     })
-}
-
-fn write_failed(error: io::Error) -> Error {
-    let code = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::NoSpace,
-        _ => Code::Io,
-    };
-    Error::new(code, format!("cannot write: {error}")).caused_by(error)
 }

@@ -10,22 +10,69 @@ mod copy;
 use std::io::{self, Write};
 use std::path::Path;
 
-use crate::archive::Archive;
+use crate::archive::Origin;
 use crate::compress::{Codec, Compression, Encoder};
 use crate::error::{Code, Error, Result};
 use crate::plan::Plan;
-use crate::progress::{Progress, advance};
+use crate::progress::{Progress, Silent, advance};
+use crate::tarball::write::file_header;
 use atomic::Destination;
 pub use copy::Method;
 
 /// How to write.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct WriteOptions {
+#[derive(Clone, Copy)]
+pub struct WriteOptions<'p> {
+    codec: Codec,
+    force: bool,
+    progress: &'p dyn Progress,
+}
+
+impl Default for WriteOptions<'_> {
+    fn default() -> Self {
+        WriteOptions { codec: Codec::default(), force: false, progress: &Silent }
+    }
+}
+
+impl<'p> WriteOptions<'p> {
+    /// Plain, replacing nothing, silent.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
     /// How the output as a whole is compressed.
-    pub codec: Codec,
+    #[must_use]
+    pub fn codec(mut self, codec: Codec) -> Self {
+        self.codec = codec;
+        self
+    }
+
     /// Whether an existing file is replaced.
-    pub force: bool,
+    #[must_use]
+    pub fn force(mut self, yes: bool) -> Self {
+        self.force = yes;
+        self
+    }
+
+    /// Who hears about bytes going by, and may end the work.
+    #[must_use]
+    pub fn progress<'q>(self, progress: &'q dyn Progress) -> WriteOptions<'q>
+    where
+        'p: 'q,
+    {
+        WriteOptions { progress, ..self }
+    }
+
+    /// Whether an output of this path could be started when `input` is read, as
+    /// far as can be said without touching it: to be asked before long work.
+    ///
+    /// # Errors
+    ///
+    /// `E_OUT_SAME`, `E_OUT_EXISTS`, `E_USAGE` for a directory, `E_IO`.
+    pub fn check(&self, output: impl AsRef<Path>, input: impl AsRef<Path>) -> Result<()> {
+        let origin = Origin::of(input.as_ref()).ok();
+        atomic::resolve(output.as_ref(), origin.as_ref(), self.force).map(drop)
+    }
 }
 
 /// What was written.
@@ -41,77 +88,77 @@ pub struct Written {
 impl Plan {
     /// Writes the output as a file, whole or not at all.
     ///
-    /// `inputs` are the archives the plan's bytes come from; the file must be
-    /// none of them, and they must not have changed when it is done.
-    ///
     /// # Errors
     ///
-    /// `E_OUT_EXISTS` without `force`, `E_OUT_SAME`, `E_NO_SPACE` before the
-    /// first byte, `E_INPUT_CHANGED`, `E_INTERRUPTED`, `E_IO`. After an error the
-    /// path is what it was before.
-    pub fn write_to(
-        &self,
-        path: impl AsRef<Path>,
-        inputs: &[&Archive],
-        options: &WriteOptions,
-        progress: &dyn Progress,
-    ) -> Result<Written> {
+    /// `E_OUT_EXISTS` without `force`, `E_OUT_SAME` when it would overwrite what
+    /// the plan reads, `E_NO_SPACE` before the first byte, `E_INPUT_CHANGED`,
+    /// `E_INTERRUPTED`, `E_IO`. After an error the path is what it was before.
+    pub fn write_to(&self, path: impl AsRef<Path>, options: &WriteOptions<'_>) -> Result<Written> {
         let plain = options.codec.compression == Compression::None;
         let size = plain.then_some(self.len());
-        let output = Destination::open(path.as_ref(), inputs, options.force, size)?;
-        progress.begin(self.len());
-        let method = if plain {
-            copy::pieces(self, output.file(), progress).map_err(|e| output.write_error(e))?
-        } else {
-            self.compress(
-                &mut io::BufWriter::with_capacity(1 << 20, output.file()),
-                options.codec,
-                progress,
-            )
-            .map_err(|e| output.write_error(e))?;
-            Method::Compressed
-        };
-        for input in inputs {
-            input.check_unchanged()?;
+        let output = Destination::open(path.as_ref(), self.origin(), options.force, size)?;
+        let written = self.write_file(&output, options).map_err(|e| output.write_error(e))?;
+        self.check_unchanged()?;
+        output.finish()?;
+        Ok(written)
+    }
+
+    fn write_file(&self, output: &Destination, options: &WriteOptions<'_>) -> Result<Written> {
+        if output.is_special() || options.codec.compression != Compression::None {
+            let mut buffered = io::BufWriter::with_capacity(1 << 20, output.file());
+            return self.write_stream(&mut buffered, options);
         }
-        let bytes = output.finish()?;
-        Ok(Written { bytes, method })
+        options.progress.begin(self.len());
+        let method = copy::pieces(self, output.file(), options.progress)?;
+        Ok(Written { bytes: self.len(), method })
     }
 
     /// Writes the output to a pipe or any other writer.
     ///
+    /// A stream that fails half-way is made unreadable on purpose, because
+    /// importers accept an archive without its end: a plain one gets the header
+    /// of a member whose body never comes, a compressed one is not finished.
+    ///
     /// # Errors
     ///
-    /// `E_IO` when the writer fails, `E_INPUT_CHANGED`, `E_INTERRUPTED`. What
-    /// was written until then is not an archive.
+    /// `E_IO` when the writer fails, `E_INPUT_CHANGED`, `E_INTERRUPTED`.
     pub fn write_stream(
         &self,
         output: &mut dyn Write,
-        options: &WriteOptions,
-        progress: &dyn Progress,
+        options: &WriteOptions<'_>,
     ) -> Result<Written> {
-        progress.begin(self.len());
+        options.progress.begin(self.len());
         let mut counted = Counted { inner: output, bytes: 0 };
-        self.compress(&mut counted, options.codec, progress)?;
+        let mut encoder = Encoder::new(options.codec, &mut counted)?;
+        let sent = self.visit(&mut |bytes| {
+            encoder.write_all(bytes).map_err(write_failed)?;
+            advance(options.progress, bytes.len() as u64)
+        });
+        if let Err(error) = sent.and_then(|()| self.check_unchanged()) {
+            // What comes of these writes no longer matters.
+            let _ = encoder.write_all(&aborted()).and_then(|()| encoder.flush());
+            // Dropping an encoder may finish its stream.
+            std::mem::forget(encoder);
+            return Err(error);
+        }
+        encoder.finish().and_then(|output| output.flush()).map_err(write_failed)?;
         let plain = options.codec.compression == Compression::None;
         let method = if plain { Method::Copy } else { Method::Compressed };
         Ok(Written { bytes: counted.bytes, method })
     }
+}
 
-    fn compress(
-        &self,
-        output: &mut dyn Write,
-        codec: Codec,
-        progress: &dyn Progress,
-    ) -> Result<()> {
-        let failed = |e: io::Error| Error::new(Code::Io, format!("cannot write: {e}")).caused_by(e);
-        let mut encoder = Encoder::new(codec, output)?;
-        self.visit(&mut |bytes| {
-            encoder.write_all(bytes).map_err(failed)?;
-            advance(progress, bytes.len() as u64)
-        })?;
-        encoder.finish().and_then(|output| output.flush()).map_err(failed)
-    }
+/// The header of a member that will have no body.
+fn aborted() -> Vec<u8> {
+    file_header(".ocitar-aborted", 512).unwrap_or_default()
+}
+
+fn write_failed(error: io::Error) -> Error {
+    let code = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::NoSpace,
+        _ => Code::Io,
+    };
+    Error::new(code, format!("cannot write: {error}")).caused_by(error)
 }
 
 struct Counted<'a> {

@@ -156,7 +156,6 @@ fn an_image_of_an_old_archive_goes_with_its_folders() {
 
 /// What is not needed must not come into the new archive either.
 #[test]
-#[ignore = "the blobs of a dropped image stay when the input is a directory"]
 fn an_image_of_a_directory_goes_with_its_blobs() {
     let (fixture, room) = (Fixture::new(), Room::new());
     let before = Docs::new(&[top('a', APP, "1.0"), top('b', TEAM, "1.0")].join(","), "", "");

@@ -1,9 +1,7 @@
 //! What becomes of the four places of a name, by format and by rule: new bytes where they were asked for, old bytes
 //! everywhere else.
 
-use super::support::all;
-use super::support::run::{Room, arg, ocitar};
-use super::support::tarball::{End, Member};
+use super::support::run::{Room, arg};
 use super::{APP, Docs, Fixture, NEW, TEAM, assert_same, item, retag, top, written};
 
 struct Row {
@@ -135,7 +133,7 @@ fn new_names_the_one_image_of_a_docker_archive() {
         ),
         row(
             "repositories get the name of an image without one",
-            docker(&[format!("{{@ca,\"RepoTags\":null,@la}}")], " "),
+            docker(&["{@ca,\"RepoTags\":null,@la}".to_owned()], " "),
             rules,
             docker(&[item('a', &[NEW])], "\"registry.example.com/new\":{\"v9\":\"@ta\"}"),
         ),
@@ -354,6 +352,43 @@ fn rules_choose_the_names() {
     ]);
 }
 
+/// `repositories` may name what no other document does; classic docker ignores it beside `manifest.json`.
+#[test]
+fn names_that_only_repositories_has() {
+    let both = |text: &str| docker(&[item('a', &["app:1.0"])], text);
+    check(vec![
+        row(
+            "renamed",
+            both("\"app\":{\"1.0\":\"@ta\"},\"old\":{\"0\":\"@ta\"}"),
+            &["old:0=quay.io/o:1"],
+            both("\"app\":{\"1.0\":\"@ta\"},\"quay.io/o\":{\"1\":\"@ta\"}"),
+        ),
+        row(
+            "dropped",
+            both("\"old\":{\"0\":\"@ta\"},\"app\":{\"1.0\":\"@ta\"}"),
+            &["--drop-unmatched", "app:1.0=app:1.0"],
+            both("\"app\":{\"1.0\":\"@ta\"}"),
+        ),
+        row(
+            "added",
+            both("\"old\":{\"0\":\"@ta\"},\"app\":{\"1.0\":\"@ta\"}"),
+            &["--add", "old:0=quay.io/o:1"],
+            both("\"old\":{\"0\":\"@ta\"},\"quay.io/o\":{\"1\":\"@ta\"},\"app\":{\"1.0\":\"@ta\"}"),
+        ),
+    ]);
+}
+
+#[test]
+fn an_image_that_takes_a_name_only_repositories_has() {
+    let docs = |name: &str, text: &str| docker(&[item('a', &[name])], text);
+    check(vec![row(
+        "what manifest.json says counts",
+        docs("app:1.0", "\"b\":{\"1\":\"@tb\"},\"app\":{\"1.0\":\"@ta\"}"),
+        &["app:1.0=docker.io/library/b:1"],
+        docs("docker.io/library/b:1", "\"docker.io/library/b\":{\"1\":\"@ta\"}"),
+    )]);
+}
+
 #[test]
 fn rules_come_from_files() {
     let (fixture, room) = (Fixture::new(), Room::new());
@@ -385,6 +420,26 @@ fn signatures_follow_their_image() {
             let after = fixture.archive(&oci(&[top('a', name, new_tag), sign("quay.io/x", kind)]));
             retag(&room, &before.bytes(), &[rule]).ok();
             assert_same(&format!("{rule} {kind}"), &written(&room), &after.bytes());
+            // What stays beside the new name keeps its signature.
+            let after = fixture.archive(&oci(&[
+                top('a', APP, "1.0"),
+                top('a', name, new_tag),
+                sign("docker.io/library/app", kind),
+                sign("quay.io/x", kind),
+            ]));
+            retag(&room, &before.bytes(), &["--add", rule]).ok();
+            assert_same(&format!("--add {rule} {kind}"), &written(&room), &after.bytes());
+            // Nor does it change where the repository does not.
+            let after = fixture.archive(&oci(&[
+                top('a', "docker.io/library/app:3", "3"),
+                sign("docker.io/library/app", kind),
+            ]));
+            retag(&room, &before.bytes(), &["--drop-unmatched", "app:1.0=app:3"]).ok();
+            assert_same(&format!("app:3 {kind}"), &written(&room), &after.bytes());
+            // Nor is it dropped as a name no rule matches.
+            let after = fixture.archive(&oci(&[top('a', name, new_tag), sign("quay.io/x", kind)]));
+            retag(&room, &before.bytes(), &["--drop-unmatched", rule]).ok();
+            assert_same(&format!("--drop {rule} {kind}"), &written(&room), &after.bytes());
         }
     }
 }
@@ -425,126 +480,4 @@ fn v1_archives_have_their_names_in_repositories() {
         let after = made.tar.clone().with("repositories", &want);
         assert_same(&format!("{rules:?}"), &written(&room), &after.bytes());
     }
-}
-
-#[test]
-fn headers_order_and_padding_stay() {
-    let fixture = Fixture::new();
-    let room = Room::new();
-    let before = Docs::new(&top('a', APP, "1.0"), &item('a', &["app:1.0"]), "");
-    let after = Docs::new(&top('a', NEW, "v9"), &item('a', &[NEW]), "");
-    let odd = |member: &mut Member| {
-        let n = member.name.len() as u64;
-        (member.mode, member.mtime, member.owner) =
-            (0o100_600 + (n % 8) as u32, 1_700_000_000 + n, n);
-        member.uname = format!("user{n}");
-    };
-    let dotted = |member: &mut Member| member.name.insert_str(0, "./");
-    for end in [End::Marker, End::Record, End::Missing] {
-        let rows: [(&str, &dyn Fn(&mut Member)); 3] =
-            [("plain", &|_| {}), ("odd", &odd), ("dotted", &dotted)];
-        for (what, change) in rows {
-            let make = |docs: &Docs, end: End| {
-                let mut tar = fixture.archive(docs).each(change).end(end);
-                tar.members.reverse();
-                tar.bytes()
-            };
-            let run = retag(&room, &make(&before, end), &[NEW]).ok();
-            let said = run.err.contains("E_TAR_NOEND");
-            let want = match end {
-                // What was padded before keeps its zeros: as many as there were.
-                End::Record => {
-                    let plain = make(&before, End::Marker).len();
-                    let zeros = make(&before, End::Record).len() - plain;
-                    [make(&after, End::Marker), vec![0; zeros]].concat()
-                }
-                _ => make(&after, End::Marker),
-            };
-            assert_same(&format!("{what} {end:?}"), &written(&room), &want);
-            assert_eq!(said, end == End::Missing, "{}", run.err);
-        }
-    }
-}
-
-/// Archives whose one name is written in full wherever it stands, and that have containerd's annotation if any.
-const CANONICAL: [&str; 11] = [
-    "crane-legacy",
-    "kaniko",
-    "hard-links",
-    "containerd-referrers",
-    "foreign-layer",
-    "nested-index",
-    "sha512",
-    "zstd-layers",
-    "buildx-attested",
-    "sparse",
-    "no-layers",
-];
-const CANONICAL_REAL: [&str; 9] = [
-    "buildx-oci-single",
-    "buildx-oci-multi",
-    "buildx-oci-zstd",
-    "ctr16-single",
-    "ctr17-single",
-    "ctr17-sparse-attested",
-    "ctr17-oci-only",
-    "podman5-docker-archive",
-    "skopeo-docker-archive",
-];
-
-#[test]
-fn there_and_back_again() {
-    let room = Room::new();
-    let made = all().into_iter().filter(|made| CANONICAL.contains(&made.name));
-    let mut archives: Vec<(&str, Vec<u8>)> =
-        made.map(|made| (made.name, made.tar.bytes())).collect();
-    assert_eq!(archives.len(), CANONICAL.len());
-    for name in CANONICAL_REAL {
-        let path = format!("{}/testdata/{name}.tar", env!("CARGO_MANIFEST_DIR"));
-        archives.push((name, std::fs::read(path).unwrap()));
-    }
-    for (what, before) in archives {
-        let run = retag(&room, &before, &[NEW, "--json"]).ok();
-        let name = run.json()["changes"][0]["old"].as_str().unwrap().to_owned();
-        let there = written(&room);
-        assert_ne!(there, before, "{what}");
-        retag(&room, &there, &[&format!("{NEW}={name}")]).ok();
-        assert_same(what, &written(&room), &before);
-    }
-}
-
-#[test]
-fn a_run_that_changes_no_name_changes_no_byte() {
-    let room = Room::new();
-    for made in all() {
-        retag(&room, &made.tar.bytes(), &["--allow-unmatched", "no/such:1=no/thing:1"]).ok();
-        assert_same(made.name, &written(&room), &made.tar.bytes());
-    }
-}
-
-#[test]
-fn a_directory_becomes_a_canonical_tar() {
-    let fixture = Fixture::new();
-    let room = Room::new();
-    let before = fixture.archive(&Docs::new(&top('a', APP, "1.0"), &item('a', &["app:1.0"]), ""));
-    let folder = room.path("layout");
-    tar::Archive::new(&before.bytes()[..]).unpack(&folder).unwrap();
-    room.write("layout/.hidden", "x");
-    let out = room.path("out.tar");
-    ocitar(["retag", arg(&folder), arg(&out), NEW]).ok();
-    let after = fixture.archive(&Docs::new(&top('a', NEW, "v9"), &item('a', &[NEW]), ""));
-    let got = written(&room);
-    assert_eq!(
-        super::support::tarball::names(&got).len(),
-        after.members.len() + 1,
-        "the hidden file came too"
-    );
-    // Written twice from two places: the same bytes.
-    let copy = room.path("copy");
-    tar::Archive::new(&after.bytes()[..]).unpack(&copy).unwrap();
-    std::fs::remove_file(folder.join(".hidden")).unwrap();
-    ocitar(["retag", "--force", arg(&folder), arg(&out), NEW]).ok();
-    assert_same("directory", &written(&room), &after.bytes());
-    ocitar(["retag", "--force", arg(&copy), arg(&out), NEW]).ok();
-    assert_same("another directory", &written(&room), &after.bytes());
 }

@@ -187,7 +187,7 @@ impl Image {
 
     /// Config, manifest and the layers that are distributed: paths and bytes.
     pub fn blobs(&self) -> Vec<(String, Vec<u8>)> {
-        let documents = [&self.config, &self.manifest].map(|text| blob(text));
+        let documents = [&self.config, &self.manifest].map(blob);
         let layers = self.layers.iter().filter(|layer| layer.url.is_none());
         layers.map(|layer| blob(&layer.blob)).chain(documents).collect()
     }

@@ -237,6 +237,7 @@ fn no_images() -> Made {
         "oci",
         Tar::new().file("index.json", index(&[])).file("oci-layout", LAYOUT),
     )
+    .verify(1)
 }
 
 /// containerd since 2.2 where no image could be resolved.
@@ -245,7 +246,7 @@ fn no_images_null() -> Made {
         .file("index.json", index(&[]).replace("[]", "null"))
         .file("manifest.json", "null")
         .file("oci-layout", LAYOUT);
-    Made::new("manifests-null", "hybrid", tar)
+    Made::new("manifests-null", "hybrid", tar).verify(1)
 }
 
 /// buildx since 0.31: attestations as artifacts with a subject, inside the index.

@@ -71,7 +71,7 @@ pub fn run(verb: &Inspect, common: &Common, printer: &Printer) -> Result<u8> {
             let subject = subject.unwrap_or_else(|| "an absent subject".into());
             let _ = writeln!(
                 text,
-                "\nReferrer:    {} {}\n  About:     {subject}",
+                "\nReferrer:     {} {}\n  About:      {subject}",
                 descriptor.digest,
                 printable(kind)
             );
@@ -140,7 +140,10 @@ fn raw_document(
             })
             .collect();
         let [manifest] = &manifests[..] else {
-            let there: Vec<String> = image.platforms().map(platform_text).collect();
+            let held = image.platforms().filter(|manifest| manifest.is_present());
+            let there =
+                held.filter_map(ImageManifest::platform).map(|platform| platform.to_string());
+            let there: Vec<String> = there.collect();
             return Err(Error::new(
                 Code::NoMatch,
                 format!("--raw prints one platform's document, and this is {}", manifests.len()),
@@ -171,26 +174,26 @@ fn image_text(
     let names = if names.is_empty() { "<none>".to_owned() } else { names.join(", ") };
     let digest = image.digest().map_or_else(|| "-".into(), |digest| digest.to_string());
     let mut line = |key: &str, value: &str| {
-        let _ = writeln!(text, "{key:<12} {}", printable(value));
+        let _ = writeln!(text, "{key:<13} {}", printable(value));
     };
     line("Image:", &names);
     line("Digest:", &digest);
     line("Type:", image.media_type().as_str());
     line("Size:", &size(archive.size_of(image)));
     for manifest in image.manifests().iter().filter(wanted) {
-        manifest_text(manifest, text);
+        manifest_text(archive, manifest, text);
     }
 }
 
-fn manifest_text(manifest: &ImageManifest, text: &mut String) {
+fn manifest_text(archive: &Archive, manifest: &ImageManifest, text: &mut String) {
     let title = match manifest.kind() {
-        ManifestKind::Image => format!("Platform:    {}", platform_text(manifest)),
+        ManifestKind::Image => format!("Platform:     {}", platform_text(manifest)),
         ManifestKind::Attestation(_) => "Attestation:".to_owned(),
         _ => "Artifact:".to_owned(),
     };
     let _ = writeln!(text, "\n{}", title.trim_end());
     let mut line = |key: &str, value: &str| {
-        let _ = writeln!(text, "  {key:<10} {}", printable(value));
+        let _ = writeln!(text, "  {key:<11} {}", printable(value));
     };
     if let ManifestKind::Attestation(Some(subject)) = manifest.kind() {
         line("About:", &subject.to_string());
@@ -201,9 +204,8 @@ fn manifest_text(manifest: &ImageManifest, text: &mut String) {
     if let Some(config) = manifest.config_digest() {
         line("Config:", &config.to_string());
     }
-    if let Some(config) = manifest.config().filter(|_| manifest.kind() == ManifestKind::Image) {
-        config_text(config, &mut line);
-    }
+    let config = full_config(archive, manifest).unwrap_or_default();
+    config_text(&config, &mut line);
     for (i, layer) in manifest.layers().iter().enumerate() {
         let key = if i == 0 { "Layers:" } else { "" };
         line(key, &layer_line(layer));
@@ -213,13 +215,18 @@ fn manifest_text(manifest: &ImageManifest, text: &mut String) {
             line("", &format!("  diff ID {diff_id}"));
         }
     }
-    let history = manifest.config().map_or(&[][..], |config| &config.history);
-    for (i, step) in history.iter().enumerate() {
+    for (i, step) in config.history.iter().enumerate() {
         let key = if i == 0 { "History:" } else { "" };
         let command = step.created_by.as_deref().or(step.comment.as_deref()).unwrap_or("-");
         let empty = if step.empty_layer { " (no layer)" } else { "" };
         line(key, &format!("{}{empty}", command.replace(['\t', '\n'], " ")));
     }
+}
+
+/// The configuration of an image. One that cannot be read is among the findings.
+fn full_config(archive: &Archive, manifest: &ImageManifest) -> Option<Config> {
+    let is_image = manifest.kind() == ManifestKind::Image;
+    archive.config(manifest).ok().flatten().filter(|_| is_image)
 }
 
 fn config_text(config: &Config, line: &mut dyn FnMut(&str, &str)) {
@@ -268,6 +275,7 @@ fn compression_of(layer: &Layer) -> String {
             (Compression::None, Some(d)) if d.media_type.as_str().ends_with("json") => {
                 "json".into()
             }
+            (Compression::None, _) => "uncompressed".into(),
             (compression, _) => compression.to_string(),
         };
     }
@@ -287,11 +295,12 @@ fn image_json(archive: &Archive, image: &Image, wanted: &dyn Fn(&&ImageManifest)
         "digest": image.digest().map(|digest| digest.to_string()),
         "type": image.media_type().as_str(),
         "size": archive.size_of(image),
-        "manifests": image.manifests().iter().filter(wanted).map(manifest_json).collect::<Vec<_>>(),
+        "manifests": image.manifests().iter().filter(wanted)
+            .map(|manifest| manifest_json(archive, manifest)).collect::<Vec<_>>(),
     })
 }
 
-fn manifest_json(manifest: &ImageManifest) -> Value {
+fn manifest_json(archive: &Archive, manifest: &ImageManifest) -> Value {
     let (kind, subject) = match manifest.kind() {
         ManifestKind::Image => ("image", None),
         ManifestKind::Attestation(subject) => ("attestation", subject),
@@ -315,7 +324,7 @@ fn manifest_json(manifest: &ImageManifest) -> Value {
         "complete": manifest.is_complete(),
         "digest": manifest.descriptor().map(|d| d.digest.to_string()),
         "config": manifest.config_digest().map(|digest| digest.to_string()),
-        "image": manifest.config().map(config_json),
+        "image": full_config(archive, manifest).as_ref().map(config_json),
         "layers": layers.collect::<Vec<_>>(),
     })
 }

@@ -1,13 +1,12 @@
 //! `ocitar ls`: the images of archives, as `ctr images ls` lists them.
 
 use ocitar::archive::{Access, Archive, Image, ImageManifest};
-use ocitar::diagnostics::Severity;
 use ocitar::error::Result;
 use ocitar::text::{printable, size};
 use serde_json::{Value, json};
 
 use crate::args::{Common, Ls};
-use crate::output::{self, Printer, error_json, exit_code, table};
+use crate::output::{self, Printer, error_json, exit_code, finding_json, table, worse};
 
 pub fn run(verb: &Ls, common: &Common, printer: &Printer) -> Result<u8> {
     let mut rows = Vec::new();
@@ -17,9 +16,7 @@ pub fn run(verb: &Ls, common: &Common, printer: &Printer) -> Result<u8> {
         let opened = crate::open(input, Access::Metadata, common, None);
         match opened.and_then(Archive::check) {
             Ok(archive) => {
-                if !printer.quiet {
-                    printer.findings(archive.label(), archive.findings(), Severity::Warning);
-                }
+                printer.warnings(archive.label(), archive.findings());
                 archives.push(archive_json(&archive));
                 rows.extend(archive.images().iter().flat_map(|image| rows_of(&archive, image)));
             }
@@ -28,7 +25,7 @@ pub fn run(verb: &Ls, common: &Common, printer: &Printer) -> Result<u8> {
                 archives.push(
                     json!({ "path": input.display().to_string(), "error": error_json(&error) }),
                 );
-                code = code.max(exit_code(&error));
+                code = worse(code, exit_code(&error));
             }
         }
     }
@@ -63,13 +60,14 @@ fn rows_of(archive: &Archive, image: &Image) -> Vec<Vec<String>> {
     };
     let platforms: Vec<String> = image.platforms().map(platform_text).collect();
     let platforms = if platforms.is_empty() { "-".to_owned() } else { platforms.join(",") };
+    let bytes = size(archive.size_of(image));
     let row = |name: &str| {
         vec![
             printable(archive.label()).into_owned(),
             printable(name).into_owned(),
             media_type.clone(),
             digest.clone(),
-            size(archive.size_of(image)),
+            bytes.clone(),
             platforms.clone(),
         ]
     };
@@ -118,5 +116,6 @@ fn archive_json(archive: &Archive) -> Value {
         "format": archive.format().map(|format| format.as_str()),
         "compression": archive.compression().as_str(),
         "images": images.collect::<Vec<_>>(),
+        "findings": archive.findings().iter().map(finding_json).collect::<Vec<_>>(),
     })
 }

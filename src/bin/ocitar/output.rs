@@ -31,8 +31,23 @@ impl Printer {
     /// Prints an error as one line, and its hint as another.
     pub fn error(&self, error: &Error) {
         eprintln!("{}: {error}", self.paint("ocitar", "31"));
+        self.hint(error);
+    }
+
+    fn hint(&self, error: &Error) {
         if let Some(hint) = error.hint_text() {
             eprintln!("  {}: {}", self.paint("hint", "36"), printable(hint));
+        }
+    }
+
+    /// Warns of what is wrong with an archive that is used all the same.
+    pub fn warnings(&self, archive: &str, findings: &Diagnostics) {
+        for finding in findings.iter().filter(|finding| finding.severity >= Severity::Warning) {
+            if !self.quiet {
+                let kind = self.paint("warning", "33");
+                eprintln!("{kind}: {}", finding.error.clone().in_archive(archive));
+                self.hint(&finding.error);
+            }
         }
     }
 
@@ -46,6 +61,7 @@ impl Printer {
             };
             let kind = self.paint(finding.severity.as_str(), color);
             eprintln!("{kind}: {}", finding.error.clone().in_archive(archive));
+            self.hint(&finding.error);
         }
     }
 
@@ -119,6 +135,16 @@ pub fn error_json(error: &Error) -> Value {
         }
     }
     value
+}
+
+/// The exit code of several archives: a corrupt one counts before a malformed
+/// one, as within one archive.
+pub fn worse(a: u8, b: u8) -> u8 {
+    match (a, b) {
+        (0, code) | (code, 0) => code,
+        (1, _) | (_, 1) => 1,
+        (a, b) => a.max(b),
+    }
 }
 
 /// The exit code of an error.

@@ -2,12 +2,12 @@
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ocitar::error::{Error, Result};
 use ocitar::progress::Progress;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::args::Common;
 
@@ -17,14 +17,11 @@ pub struct Bar {
     signals: Signals,
 }
 
-#[derive(Default)]
-struct Signals {
-    interrupted: Arc<AtomicBool>,
-    terminated: Arc<AtomicBool>,
-}
+/// The signals that end the work, and whether each has come.
+type Signals = [(i32, Arc<AtomicBool>); 3];
 
-/// Set when SIGTERM was what ended the work.
-static TERMINATED: AtomicBool = AtomicBool::new(false);
+/// The signal that ended the work.
+static SIGNAL: AtomicI32 = AtomicI32::new(SIGINT);
 
 impl Bar {
     pub fn new(common: &Common, what: &'static str) -> Bar {
@@ -42,19 +39,21 @@ impl Bar {
         if let Ok(style) = style {
             bar.set_style(style);
         }
-        Bar { bar, signals: Signals::default() }
+        let signals = [SIGINT, SIGTERM, SIGHUP].map(|signal| (signal, Arc::default()));
+        Bar { bar, signals }
     }
 
-    /// From here on a first SIGINT or SIGTERM asks the work to stop, so that a
+    /// From here on a first SIGINT, SIGTERM or SIGHUP asks the work to stop, so that a
     /// half-written file is removed; a second one ends the process at once.
     pub fn catch_signals(&self) -> Result<()> {
-        for (signal, flag) in
-            [(SIGINT, &self.signals.interrupted), (SIGTERM, &self.signals.terminated)]
-        {
-            let code = 128 + signal;
+        for (signal, flag) in &self.signals {
+            let again = signal_hook::flag::register_conditional_shutdown(
+                *signal,
+                128 + signal,
+                Arc::clone(flag),
+            );
             let registered =
-                signal_hook::flag::register_conditional_shutdown(signal, code, Arc::clone(flag))
-                    .and_then(|_| signal_hook::flag::register(signal, Arc::clone(flag)));
+                again.and_then(|_| signal_hook::flag::register(*signal, Arc::clone(flag)));
             registered.map_err(|e| Error::io("signals", e))?;
         }
         Ok(())
@@ -75,13 +74,15 @@ impl Progress for Bar {
     }
 
     fn is_cancelled(&self) -> bool {
-        let terminated = self.signals.terminated.load(Ordering::Relaxed);
-        TERMINATED.fetch_or(terminated, Ordering::Relaxed);
-        terminated || self.signals.interrupted.load(Ordering::Relaxed)
+        let came = self.signals.iter().find(|(_, flag)| flag.load(Ordering::Relaxed));
+        if let Some((signal, _)) = came {
+            SIGNAL.store(*signal, Ordering::Relaxed);
+        }
+        came.is_some()
     }
 }
 
 /// 128 and the number of the signal that ended the work.
 pub fn signal_exit_code() -> u8 {
-    if TERMINATED.load(Ordering::Relaxed) { 143 } else { 130 }
+    u8::try_from(128 + SIGNAL.load(Ordering::Relaxed)).unwrap_or(130)
 }

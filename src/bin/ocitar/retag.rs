@@ -38,7 +38,11 @@ pub fn run(
         return Err(Error::new(Code::Usage, "an archive is not for a terminal")
             .hint("redirect the output or name a file"));
     }
-    let codec = verb.compress.as_deref().map(str::parse::<Codec>).transpose()?;
+    let codec = codec(verb, to_stdout)?;
+    let options = WriteOptions::new().force(verb.force);
+    if !to_stdout && !verb.dry_run {
+        options.check(&verb.output, &verb.input)?;
+    }
 
     let folder = verb.output.parent().filter(|folder| !to_stdout && !folder.as_os_str().is_empty());
     let access = if verb.dry_run && !verb.verify { Access::Metadata } else { Access::Whole };
@@ -51,9 +55,7 @@ pub fn run(
         }
     }
     let archive = archive.check()?;
-    if !printer.quiet {
-        printer.findings(archive.label(), archive.findings(), Severity::Warning);
-    }
+    printer.warnings(archive.label(), archive.findings());
     let fail = |error: Error| error.in_archive(archive.label());
     let edit = archive.edit().rename(&rules).map_err(fail)?;
     let changes = edit.renaming().map(|renaming| renaming.changes().to_vec()).unwrap_or_default();
@@ -61,23 +63,40 @@ pub fn run(
         return dry_run(&archive, edit, &changes, &rules, printer).map(|()| 0);
     }
     let plan = edit.plan().map_err(fail)?;
-    let codec = codec.unwrap_or_else(|| {
-        let asked = Compression::from_extension(&verb.output).filter(|_| !to_stdout);
-        asked.unwrap_or(archive.compression()).into()
-    });
-    let mut options = WriteOptions::default();
-    options.codec = codec;
-    options.force = verb.force;
+    let codec = codec.unwrap_or(archive.compression().into());
     let bar = Bar::new(common, "writing");
+    let options = options.codec(codec).progress(&bar);
     let written = if to_stdout {
-        plan.write_stream(&mut io::stdout().lock(), &options, &bar)
+        plan.write_stream(&mut io::stdout().lock(), &options)
     } else {
         bar.catch_signals()?;
-        plan.write_to(&verb.output, &[&archive], &options, &bar)
+        plan.write_to(&verb.output, &options)
     };
     bar.finish();
     summary(&archive, &changes, &rules, &written?, printer)?;
     Ok(0)
+}
+
+/// What the output is to be compressed with, where the command line says so.
+fn codec(verb: &Retag, to_stdout: bool) -> Result<Option<Codec>> {
+    if let Some(text) = &verb.compress {
+        return text.parse().map(Some);
+    }
+    if to_stdout {
+        return Ok(None);
+    }
+    if let Some(compression) = Compression::from_extension(&verb.output) {
+        return Ok(Some(compression.into()));
+    }
+    let extension = verb.output.extension().and_then(|extension| extension.to_str());
+    match extension.map(str::to_ascii_lowercase).as_deref() {
+        Some("lz4" | "lzma" | "lz" | "lzo" | "br" | "z") => {
+            Err(Error::new(Code::Usage, "ocitar does not write this compression")
+                .in_archive(verb.output.display().to_string())
+                .hint(".tar, .tar.gz, .tar.zst, .tar.xz, .tar.bz2, or --compress"))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// The rules in the order of the command line, whichever option gave them.
@@ -132,7 +151,8 @@ fn dry_run(
     rules: &RenameRules,
     printer: &Printer,
 ) -> Result<()> {
-    // The plan is made for its checks; a dry run that passes is a run that would.
+    // The plan is made for its checks, and for its length. It needs headers,
+    // which are not kept of a compressed or piped archive.
     let bytes = if archive.is_whole() { Some(edit.plan()?.len()) } else { None };
     if printer.json {
         let changes: Vec<Value> =

@@ -8,7 +8,7 @@ use ocitar::verify::{ImageReport, Report, VerifyOptions};
 use serde_json::{Value, json};
 
 use crate::args::{Common, Verify};
-use crate::output::{self, Printer, error_json, exit_code, finding_json, table};
+use crate::output::{self, Printer, error_json, exit_code, finding_json, table, worse};
 use crate::progress::Bar;
 
 pub fn run(verb: &Verify, common: &Common, printer: &Printer) -> Result<u8> {
@@ -47,15 +47,6 @@ pub fn check(archive: &Archive, common: &Common, all_platforms: bool) -> Report 
     let report = archive.verify(&options, &bar);
     bar.finish();
     report
-}
-
-/// A corrupt archive counts before a malformed one, as within one archive.
-fn worse(a: u8, b: u8) -> u8 {
-    match (a, b) {
-        (0, code) | (code, 0) => code,
-        (1, _) | (_, 1) => 1,
-        (a, b) => a.max(b),
-    }
 }
 
 fn print(archive: &Archive, report: &Report, printer: &Printer) -> Result<()> {
