@@ -88,10 +88,25 @@ impl Plan {
     ///
     /// The visitor's, and those of [`Span::visit_chunks`].
     pub fn visit(&self, visit: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        self.visit_from(0, visit)
+    }
+
+    /// As [`visit`](Self::visit), without the first `skip` bytes.
+    pub(crate) fn visit_from(
+        &self,
+        skip: u64,
+        visit: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let mut skip = skip;
         for piece in &self.pieces {
+            let skipped = skip.min(piece.len());
+            skip -= skipped;
             match piece {
-                Piece::Span(span) => span.visit_chunks(visit)?,
-                Piece::Bytes(bytes) => bytes.chunks(1 << 20).try_for_each(&mut *visit)?,
+                Piece::Span(span) => span.behind(skipped).visit_chunks(visit)?,
+                Piece::Bytes(bytes) => {
+                    let rest = usize::try_from(skipped).ok().and_then(|at| bytes.get(at..));
+                    rest.unwrap_or_default().chunks(1 << 20).try_for_each(&mut *visit)?;
+                }
             }
         }
         Ok(())

@@ -26,9 +26,14 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(findings(&first), findings(&again));
     match stream {
         Ok(stream) => {
-            assert_eq!(images(&first), images(&stream));
             let code = |archive: &Archive| archive.findings().fatal_one().map(|error| error.code());
-            assert_eq!(code(&first), code(&stream));
+            // Whether a member is cut is known before it is listed, or only after.
+            if first.findings().iter().any(|finding| finding.error.code() == Code::TarTruncated) {
+                assert!(code(&stream).is_some());
+            } else {
+                assert_eq!(code(&first), code(&stream));
+                assert_eq!(images(&first), images(&stream));
+            }
         }
         // What breaks off a compressed stream behind the end of the tar.
         Err(error) => assert!(

@@ -40,6 +40,7 @@ pub use names::{Name, NameSite};
 pub use open::{Access, OpenOptions};
 pub use store::Entry;
 use store::Store;
+pub(crate) use stream::{PassOptions, pass};
 pub use view::{Config, ConfigSummary, Descriptor, History, Index, Manifest};
 
 /// Which views an archive has.
@@ -106,6 +107,9 @@ pub struct Archive {
     referrers: Vec<usize>,
     findings: Diagnostics,
     origin: Origin,
+    /// Whether its zstd stream starts with a skippable frame, which not every
+    /// reader takes for zstd.
+    pub(crate) skippable_first: bool,
 }
 
 /// What an archive was opened from, to keep an output from overwriting it.
@@ -175,6 +179,7 @@ impl Archive {
             referrers,
             findings: Diagnostics::default(),
             origin: Origin::Stream,
+            skippable_first: false,
         };
         if format == Some(Format::DockerV1) {
             archive.name_v1_images();

@@ -32,8 +32,8 @@ pub enum Access {
 pub struct OpenOptions {
     access: Access,
     map: MapChoice,
-    limits: Limits,
-    tmpdir: Option<PathBuf>,
+    pub(crate) limits: Limits,
+    pub(crate) tmpdir: Option<PathBuf>,
 }
 
 impl OpenOptions {
@@ -142,12 +142,14 @@ impl OpenOptions {
         let read = input.by_ref().take(Compression::SNIFF_LEN as u64).read_to_end(&mut head);
         read.map_err(|e| Error::io(&label, e))?;
         let compression = Compression::sniff(&head);
+        let skippable_first = compression == Compression::Zstd && head[0] != 0x28;
         let whole = io::Cursor::new(head).chain(input);
         let mut stream = Decoder::new(compression, whole, &self.limits).map_err(fail)?;
         if self.access == Access::Whole {
             let file = self.spool(&mut stream).map_err(fail)?;
             let source = Source::file(label.clone(), file, self.map)?;
-            return self.archive(label, compression, source);
+            let archive = self.archive(label, compression, source)?;
+            return Ok(Archive { skippable_first, ..archive });
         }
         let mut findings = Diagnostics::default();
         let tar = stream::keep(&label, stream, &self.limits, &mut findings).map_err(fail)?;

@@ -6,12 +6,14 @@
 
 mod decode;
 mod encode;
+mod measure;
 
 use std::fmt;
 use std::path::Path;
 
 pub(crate) use decode::{Decoder, decode_error};
 pub(crate) use encode::Encoder;
+pub(crate) use measure::{Facts, Wanted, measure};
 
 use crate::error::{Code, Error, Result};
 

@@ -1,11 +1,23 @@
 //! What is kept of a stream that has gone by.
 
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 
 /// Ranges of a stream, in ascending order and apart from each other.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
     ranges: Vec<(u64, Box<[u8]>)>,
+    /// Everything from an offset on.
+    tail: Option<(u64, Tail)>,
+}
+
+/// Where the rest of a stream is.
+#[derive(Debug)]
+pub(crate) enum Tail {
+    Memory(Vec<u8>),
+    /// A file that starts with the tail.
+    File(File),
 }
 
 impl Kept {
@@ -15,10 +27,25 @@ impl Kept {
         self.ranges.push((offset, bytes.into_boxed_slice()));
     }
 
+    /// Adds everything from an offset on.
+    pub(crate) fn with_tail(mut self, offset: u64, tail: Tail) -> Kept {
+        self.tail = Some((offset, tail));
+        self
+    }
+
     /// Fills `buffer` from within one kept range.
     pub(super) fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         if buffer.is_empty() {
             return Ok(());
+        }
+        match &self.tail {
+            Some((start, Tail::Memory(bytes))) if offset >= *start => {
+                return super::copy_from(bytes, offset - start, buffer);
+            }
+            Some((start, Tail::File(file))) if offset >= *start => {
+                return file.read_exact_at(buffer, offset - start);
+            }
+            _ => {}
         }
         let after = self.ranges.partition_point(|(start, _)| *start <= offset);
         let found = after.checked_sub(1).and_then(|i| {

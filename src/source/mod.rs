@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::error::{Code, Error, Result};
-pub(crate) use kept::Kept;
+pub(crate) use kept::{Kept, Tail};
 use map::Map;
 
 /// Whether to map input files.
@@ -329,6 +329,12 @@ pub struct Span {
 }
 
 impl Span {
+    /// The span without its first bytes.
+    pub(crate) fn behind(&self, bytes: u64) -> Span {
+        let bytes = bytes.min(self.len);
+        Span { offset: self.offset + bytes, len: self.len - bytes, ..self.clone() }
+    }
+
     /// Reads the whole span into memory. The caller has checked the length.
     pub(crate) fn read(&self) -> Result<Vec<u8>> {
         self.source.read_vec(self.offset, self.len)

@@ -4,8 +4,8 @@
 //! extended headers included), where its body is and how long; nothing is
 //! unpacked. The strict rules are in `tarball/scan.rs`.
 
-mod header;
-mod pax;
+pub(crate) mod header;
+pub(crate) mod pax;
 pub(crate) mod scan;
 pub(crate) mod write;
 

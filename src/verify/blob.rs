@@ -1,37 +1,41 @@
 //! One file against everything stated about it, in one pass.
 
-use std::io::{self, Read};
-
-use crate::compress::{Compression, Decoder, decode_error};
+use crate::compress::{Compression, Facts, Wanted, measure};
 use crate::diagnostics::Severity;
-use crate::digest::{Algorithm, Digest, Hasher};
-use crate::error::{Code, Error, Result};
+use crate::digest::{Algorithm, Digest};
+use crate::error::{Code, Error};
 use crate::limits::Limits;
 use crate::media_type::{LayerCompression, MediaType};
-use crate::progress::{Progress, advance};
-use crate::source::SpanReader;
+use crate::progress::Progress;
 use crate::verify::claims::Check;
 
-/// Bytes decompressed at once: stays in the second-level cache while hashed.
-const BUFFER: usize = 128 << 10;
-
-type Findings = Vec<(Severity, Error)>;
+pub(super) type Findings = Vec<(Severity, Error)>;
 
 /// Reads a file once and compares.
 pub(super) fn check(check: &Check, limits: &Limits, progress: &dyn Progress) -> Findings {
-    let mut findings = Findings::new();
-    if let Err(error) = compare(check, limits, progress, &mut findings) {
-        findings.push((Severity::Fatal, error));
+    let reader = check.entry.span.reader();
+    match measure(reader, &check.wanted(), limits, progress) {
+        Ok(facts) => compare(check, &facts),
+        Err(error) => vec![(Severity::Fatal, error)],
     }
-    findings
 }
 
-fn compare(
-    check: &Check,
-    limits: &Limits,
-    progress: &dyn Progress,
-    findings: &mut Findings,
-) -> Result<()> {
+impl Check {
+    fn wanted(&self) -> Wanted {
+        let content = !self.diff_ids.is_empty() || self.either.is_some();
+        let mut algorithms: Vec<Algorithm> = self.digests.iter().map(Digest::algorithm).collect();
+        if content {
+            algorithms.push(Algorithm::Sha256);
+        }
+        algorithms.sort_unstable();
+        algorithms.dedup();
+        Wanted { algorithms, content }
+    }
+}
+
+/// Compares what was found with what is stated.
+pub(super) fn compare(check: &Check, facts: &Facts) -> Findings {
+    let mut findings = Findings::new();
     let mut error = |error: Error| findings.push((Severity::Error, error));
     let len = check.entry.span.len;
     for stated in check.sizes.iter().filter(|stated| **stated != len) {
@@ -40,26 +44,9 @@ fn compare(
                 .expected_found(stated, len),
         );
     }
-    let mut head = vec![0; Compression::SNIFF_LEN.min(usize::try_from(len).unwrap_or(usize::MAX))];
-    check.entry.span.source.read_exact_at(check.entry.span.offset, &mut head)?;
-    let compression = Compression::sniff(&head);
-
-    let mut raw = Hashers::new(check);
-    let unpacks = !check.diff_ids.is_empty() || check.either.is_some();
-    let unpacked: Option<Result<Digest>> = if unpacks && compression != Compression::None {
-        Some(unpack(check, compression, limits, &mut raw, progress)?)
-    } else {
-        check.entry.span.visit_chunks(&mut |bytes| {
-            raw.update(bytes);
-            advance(progress, bytes.len() as u64)
-        })?;
-        None
-    };
-    let raw = raw.finish();
-
     let mut is_corrupt = false;
     for stated in &check.digests {
-        let found = raw.of(stated.algorithm());
+        let found = facts.raw(stated.algorithm());
         if found != Some(*stated) {
             is_corrupt = true;
             let found = found.map_or_else(String::new, |digest| digest.to_string());
@@ -71,10 +58,10 @@ fn compare(
     }
     // A corrupt blob is corrupt; that it then does not unpack is no news.
     if is_corrupt {
-        return Ok(());
+        return findings;
     }
-    let plain = raw.of(Algorithm::Sha256);
-    let content = match &unpacked {
+    let plain = facts.raw(Algorithm::Sha256);
+    let content = match &facts.unpacked {
         None => plain,
         Some(Ok(digest)) => Some(*digest),
         Some(Err(_)) => None,
@@ -90,10 +77,10 @@ fn compare(
             )
             .expected_found(stated, found),
         );
-        return Ok(());
+        return findings;
     }
-    match unpacked {
-        Some(Err(failure)) => error(failure),
+    match &facts.unpacked {
+        Some(Err(failure)) => error(failure.clone()),
         _ => {
             for stated in check.diff_ids.iter().filter(|stated| content != Some(**stated)) {
                 let found = content.map_or_else(String::new, |digest| digest.to_string());
@@ -103,92 +90,9 @@ fn compare(
         }
     }
     for media_type in &check.layer_types {
-        findings.extend(check_type(media_type, compression));
+        findings.extend(check_type(media_type, facts.compression));
     }
-    Ok(())
-}
-
-/// Decompresses to the very end, hashing both sides. The outer error is one of
-/// reading; that the stream is damaged is the inner one, and then the rest of
-/// the file is still hashed.
-fn unpack(
-    check: &Check,
-    compression: Compression,
-    limits: &Limits,
-    raw: &mut Hashers,
-    progress: &dyn Progress,
-) -> Result<Result<Digest>> {
-    let mut input = Tee { reader: check.entry.span.reader(), raw, progress };
-    let unpacked = hash_unpacked(&mut input, compression, limits);
-    if unpacked.is_err() {
-        let mut rest = vec![0; BUFFER];
-        while input.read(&mut rest).map_err(decode_error)? > 0 {}
-    }
-    match unpacked {
-        Err(error) if matches!(error.code(), Code::Interrupted | Code::Io | Code::InputChanged) => {
-            Err(error)
-        }
-        other => Ok(other),
-    }
-}
-
-fn hash_unpacked(input: &mut Tee<'_>, compression: Compression, limits: &Limits) -> Result<Digest> {
-    let mut decoder = Decoder::new(compression, input, limits)?;
-    let mut hasher = Hasher::new(Algorithm::Sha256);
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        match decoder.read(&mut buffer).map_err(decode_error)? {
-            0 => return Ok(hasher.finish()),
-            got => hasher.update(&buffer[..got]),
-        }
-    }
-}
-
-/// Hashes what is read through it.
-struct Tee<'a> {
-    reader: SpanReader,
-    raw: &'a mut Hashers,
-    progress: &'a dyn Progress,
-}
-
-impl Read for Tee<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let got = self.reader.read(buffer)?;
-        self.raw.update(&buffer[..got]);
-        advance(self.progress, got as u64).map_err(io::Error::other)?;
-        Ok(got)
-    }
-}
-
-/// The hashes a file needs: one, unless its digests are of several kinds.
-struct Hashers(Vec<(Algorithm, Hasher)>);
-
-struct Hashed(Vec<(Algorithm, Digest)>);
-
-impl Hashers {
-    fn new(check: &Check) -> Hashers {
-        let mut wanted: Vec<Algorithm> = check.digests.iter().map(Digest::algorithm).collect();
-        if check.either.is_some() || !check.diff_ids.is_empty() {
-            wanted.push(Algorithm::Sha256);
-        }
-        wanted.sort_unstable();
-        wanted.dedup();
-        Hashers(wanted.into_iter().map(|algorithm| (algorithm, Hasher::new(algorithm))).collect())
-    }
-
-    fn update(&mut self, bytes: &[u8]) {
-        self.0.iter_mut().for_each(|(_, hasher)| hasher.update(bytes));
-    }
-
-    fn finish(self) -> Hashed {
-        Hashed(self.0.into_iter().map(|(algorithm, hasher)| (algorithm, hasher.finish())).collect())
-    }
-}
-
-impl Hashed {
-    fn of(&self, algorithm: Algorithm) -> Option<Digest> {
-        self.0.iter().find(|(found, _)| *found == algorithm).map(|(_, digest)| *digest)
-    }
+    findings
 }
 
 /// The media type of a layer against its first bytes. An OCI type without

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::archive::store::CONTROL_FILES;
 use crate::archive::{Archive, Image, ImageManifest, ManifestKind, Target};
+use crate::compress::Facts;
 use crate::diagnostics::{Diagnostics, Severity};
 use crate::error::{Code, Error, Place};
 use crate::media_type::MediaClass;
@@ -102,6 +103,33 @@ impl Archive {
     /// Nothing here fails: what is wrong is in the report.
     #[must_use]
     pub fn verify(&self, options: &VerifyOptions, progress: &dyn Progress) -> Report {
+        let claims = claims::collect(self);
+        progress.begin(claims.checked.iter().map(|check| check.entry.span.len).sum());
+        let results = parallel::map(&claims.checked, options.jobs, |check| {
+            blob::check(check, self.limits(), progress)
+        });
+        self.report(options, claims, results)
+    }
+
+    /// As [`verify`](Self::verify), of a stream whose files were measured as
+    /// they went by.
+    pub(crate) fn verify_measured(&self, facts: &HashMap<u32, Facts>) -> Report {
+        let claims = claims::collect(self);
+        let compare =
+            |check: &claims::Check| match check.entry.place.index.and_then(|i| facts.get(&i)) {
+                Some(facts) => blob::compare(check, facts),
+                None => vec![(Severity::Fatal, Error::new(Code::Bug, "a file was not measured"))],
+            };
+        let results = claims.checked.iter().map(compare).collect();
+        self.report(&VerifyOptions::default(), claims, results)
+    }
+
+    fn report(
+        &self,
+        options: &VerifyOptions,
+        claims: claims::Claims,
+        results: Vec<blob::Findings>,
+    ) -> Report {
         let mut findings = self.findings().clone();
         // Files that opening found damaged, or could not read.
         let known: HashSet<Box<str>> = findings
@@ -109,11 +137,6 @@ impl Archive {
             .filter(|finding| finding.severity >= Severity::Error)
             .filter_map(|finding| finding.error.place().member.as_deref().map(Into::into))
             .collect();
-        let claims = claims::collect(self);
-        progress.begin(claims.checked.iter().map(|check| check.entry.span.len).sum());
-        let results = parallel::map(&claims.checked, options.jobs, |check| {
-            blob::check(check, self.limits(), progress)
-        });
         let mut damaged: HashSet<Box<str>> = known.clone();
         let mut found: Vec<(Severity, Error)> = Vec::new();
         let (mut files, mut bytes) = (0, 0);

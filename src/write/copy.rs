@@ -106,8 +106,7 @@ fn kernel(span: &Span, input: &File, output: &File, progress: &dyn Progress) -> 
 }
 
 fn read_write(span: &Span, done: u64, mut output: &File, progress: &dyn Progress) -> Result<()> {
-    let rest = Span { offset: span.offset + done, len: span.len - done, ..span.clone() };
-    rest.visit_chunks(&mut |bytes| {
+    span.behind(done).visit_chunks(&mut |bytes| {
         output.write_all(bytes).map_err(write_failed)?;
         advance(progress, bytes.len() as u64)
     })

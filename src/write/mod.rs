@@ -7,6 +7,7 @@
 mod atomic;
 mod copy;
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -22,28 +23,29 @@ pub use copy::Method;
 /// How to write.
 #[derive(Clone, Copy)]
 pub struct WriteOptions<'p> {
-    codec: Codec,
-    force: bool,
-    progress: &'p dyn Progress,
+    pub(crate) codec: Option<Codec>,
+    pub(crate) force: bool,
+    pub(crate) progress: &'p dyn Progress,
 }
 
 impl Default for WriteOptions<'_> {
     fn default() -> Self {
-        WriteOptions { codec: Codec::default(), force: false, progress: &Silent }
+        WriteOptions { codec: None, force: false, progress: &Silent }
     }
 }
 
 impl<'p> WriteOptions<'p> {
-    /// Plain, replacing nothing, silent.
+    /// Compressed as the input, replacing nothing, silent.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How the output as a whole is compressed.
+    /// How the output as a whole is compressed. Where this is not said a plan
+    /// is written plain, and a stream as it came.
     #[must_use]
     pub fn codec(mut self, codec: Codec) -> Self {
-        self.codec = codec;
+        self.codec = Some(codec);
         self
     }
 
@@ -94,23 +96,20 @@ impl Plan {
     /// the plan reads, `E_NO_SPACE` before the first byte, `E_INPUT_CHANGED`,
     /// `E_INTERRUPTED`, `E_IO`. After an error the path is what it was before.
     pub fn write_to(&self, path: impl AsRef<Path>, options: &WriteOptions<'_>) -> Result<Written> {
-        let plain = options.codec.compression == Compression::None;
+        let plain = options.codec.unwrap_or_default().compression == Compression::None;
         let size = plain.then_some(self.len());
         let output = Destination::open(path.as_ref(), self.origin(), options.force, size)?;
-        let written = self.write_file(&output, options).map_err(|e| output.write_error(e))?;
+        let written = if plain && !output.is_special() {
+            options.progress.begin(self.len());
+            let copied = copy::pieces(self, output.file(), options.progress);
+            copied.map(|method| Written { bytes: self.len(), method })
+        } else {
+            self.write_stream(&mut buffered(output.file()), options)
+        };
+        let written = written.map_err(|e| output.write_error(e))?;
         self.check_unchanged()?;
         output.finish()?;
         Ok(written)
-    }
-
-    fn write_file(&self, output: &Destination, options: &WriteOptions<'_>) -> Result<Written> {
-        if output.is_special() || options.codec.compression != Compression::None {
-            let mut buffered = io::BufWriter::with_capacity(1 << 20, output.file());
-            return self.write_stream(&mut buffered, options);
-        }
-        options.progress.begin(self.len());
-        let method = copy::pieces(self, output.file(), options.progress)?;
-        Ok(Written { bytes: self.len(), method })
     }
 
     /// Writes the output to a pipe or any other writer.
@@ -128,23 +127,82 @@ impl Plan {
         options: &WriteOptions<'_>,
     ) -> Result<Written> {
         options.progress.begin(self.len());
-        let mut counted = Counted { inner: output, bytes: 0 };
-        let mut encoder = Encoder::new(options.codec, &mut counted)?;
-        let sent = self.visit(&mut |bytes| {
-            encoder.write_all(bytes).map_err(write_failed)?;
-            advance(options.progress, bytes.len() as u64)
-        });
-        if let Err(error) = sent.and_then(|()| self.check_unchanged()) {
-            // What comes of these writes no longer matters.
-            let _ = encoder.write_all(&aborted()).and_then(|()| encoder.flush());
-            // Dropping an encoder may finish its stream.
-            std::mem::forget(encoder);
-            return Err(error);
+        stream(output, options.codec.unwrap_or_default(), |outlet| {
+            self.visit(&mut |bytes| {
+                outlet.put(bytes)?;
+                advance(options.progress, bytes.len() as u64)
+            })?;
+            self.check_unchanged()
+        })
+        .map(|((), written)| written)
+    }
+}
+
+/// Writes a file whole or not at all, by a function that writes a stream.
+pub(crate) fn stream_to_file<T>(
+    path: &Path,
+    origin: Option<&Origin>,
+    force: bool,
+    write: impl FnOnce(&mut dyn Write) -> Result<T>,
+) -> Result<T> {
+    let output = Destination::open(path, origin, force, None)?;
+    let done = write(&mut buffered(output.file())).map_err(|e| output.write_error(e))?;
+    output.finish()?;
+    Ok(done)
+}
+
+fn buffered(file: &File) -> io::BufWriter<&File> {
+    io::BufWriter::with_capacity(1 << 20, file)
+}
+
+/// Writes a stream that is whole or cannot be read.
+pub(crate) fn stream<T>(
+    output: &mut dyn Write,
+    codec: Codec,
+    write: impl FnOnce(&mut Outlet<'_>) -> Result<T>,
+) -> Result<(T, Written)> {
+    let mut counted = Counted { inner: output, bytes: 0 };
+    let done = encode(&mut counted, codec, write)?;
+    let plain = codec.compression == Compression::None;
+    let method = if plain { Method::Copy } else { Method::Compressed };
+    Ok((done, Written { bytes: counted.bytes, method }))
+}
+
+fn encode<T>(
+    output: &mut dyn Write,
+    codec: Codec,
+    write: impl FnOnce(&mut Outlet<'_>) -> Result<T>,
+) -> Result<T> {
+    let mut outlet = Outlet { encoder: Encoder::new(codec, output)?, started: false };
+    match write(&mut outlet) {
+        Ok(done) => {
+            let finished = outlet.encoder.finish().and_then(|output| output.flush());
+            finished.map_err(write_failed)?;
+            Ok(done)
         }
-        encoder.finish().and_then(|output| output.flush()).map_err(write_failed)?;
-        let plain = options.codec.compression == Compression::None;
-        let method = if plain { Method::Copy } else { Method::Compressed };
-        Ok(Written { bytes: counted.bytes, method })
+        Err(error) => {
+            if outlet.started {
+                // What comes of these writes no longer matters.
+                let _ = outlet.put(&aborted()).map(|()| outlet.encoder.flush());
+            }
+            // Dropping an encoder may finish its stream.
+            std::mem::forget(outlet);
+            Err(error)
+        }
+    }
+}
+
+/// A stream being written.
+pub(crate) struct Outlet<'w> {
+    encoder: Encoder<&'w mut dyn Write>,
+    /// Whether anything has been written, which must then not look whole.
+    started: bool,
+}
+
+impl Outlet<'_> {
+    pub(crate) fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        self.started |= !bytes.is_empty();
+        self.encoder.write_all(bytes).map_err(write_failed)
     }
 }
 

@@ -13,6 +13,7 @@ mod archive;
 mod cases;
 mod consumers;
 mod peers;
+mod predictions;
 
 use std::collections::BTreeSet;
 use std::env;

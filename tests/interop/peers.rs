@@ -1,6 +1,7 @@
 //! The tools that `tests/peers/peers.sh` starts.
 
 use std::env;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -10,6 +11,8 @@ use tempfile::TempDir;
 pub struct Peers {
     room: TempDir,
     root: PathBuf,
+    /// Held while the stores of the daemons are ours.
+    _lock: File,
     /// Whether the previous generation runs too.
     pub host: bool,
 }
@@ -41,10 +44,13 @@ impl Peers {
         let folder = env::var_os("TMPDIR").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from);
         let root = env::var_os("PEERS_ROOT").map_or_else(|| folder.join("peers"), PathBuf::from);
         let room = tempfile::Builder::new().prefix("interop-").tempdir_in(root.join("x")).ok()?;
+        // Tests empty the stores: one at a time, whichever process they run in.
+        let lock = File::create(root.join("x/interop.lock")).ok()?;
+        rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).ok()?;
         let status = String::from_utf8_lossy(&status).into_owned();
         let host = ["host-docker", "host-ctr"].iter().all(|name| status.contains(name));
         crate::say(&status);
-        Some(Self { room, root, host })
+        Some(Self { room, root, _lock: lock, host })
     }
 
     /// The shared folder, as we see it.

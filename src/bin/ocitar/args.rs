@@ -66,6 +66,8 @@ pub enum Verb {
     Inspect(Inspect),
     /// Check every digest, size, diff ID and media type
     Verify(Verify),
+    /// Say what importers will do with an archive
+    Check(Check),
     /// Rename images, without touching a blob
     Retag(Retag),
 }
@@ -112,6 +114,32 @@ pub struct Verify {
     #[arg(long)]
     pub all_platforms: bool,
 }
+
+/// Say what importers will do with an archive: the names that will appear,
+/// images that are lost, and what is refused
+///
+/// Exit 0 of an importer does not mean loaded, and listed does not mean usable:
+/// the outcome is `loads`, `unusable` (listed and no use), `nothing` (exit 0 and
+/// nothing there) or `refused`. Ends with 1 if anything is lost or fails.
+#[derive(Debug, Args)]
+#[command(after_help = CHECK_TARGETS)]
+pub struct Check {
+    /// An archive, an OCI layout directory, or `-`
+    #[arg(value_name = "IN")]
+    pub input: PathBuf,
+    /// A consumer, one version of it, or `all`; may be repeated [default: all]
+    #[arg(long = "for", value_name = "TARGET")]
+    pub targets: Vec<String>,
+    /// The platform of the machine that imports
+    #[arg(long, value_name = "PLATFORM", default_value = "linux/amd64")]
+    pub host: String,
+}
+
+const CHECK_TARGETS: &str = "\
+Targets: ctr, k3s, kind, nerdctl, docker (classic store), docker-c8d (containerd store),
+podman, crane; skopeo (both its forms; not part of all). One version or mode:
+ctr-1.6, ctr-1.7, ctr-2.1, ctr-2.1-all (--all-platforms), docker-20.10, docker-26,
+docker-28, docker-c8d-26, docker-c8d-28, nerdctl-2.2, nerdctl-2.3, skopeo-oci-archive, …";
 
 /// Rename images, without touching a blob
 ///

@@ -1,11 +1,13 @@
 //! The `ocitar` command: a thin user of the library.
 
 mod args;
+mod check;
 mod inspect;
 mod ls;
 mod output;
 mod progress;
 mod retag;
+mod stream;
 mod verify;
 
 use std::io;
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         Verb::Ls(verb) => ls::run(verb, &cli.common, &printer),
         Verb::Inspect(verb) => inspect::run(verb, &cli.common, &printer),
         Verb::Verify(verb) => verify::run(verb, &cli.common, &printer),
+        Verb::Check(verb) => check::run(verb, &cli.common, &printer),
         Verb::Retag(verb) => {
             let order = matches.subcommand().map(|(_, matches)| matches);
             retag::run(verb, order, &cli.common, &printer)
@@ -47,11 +50,16 @@ fn main() -> ExitCode {
 
 /// Opens an input, `-` being standard input.
 fn open(path: &Path, access: Access, common: &Common, tmpdir: Option<&Path>) -> Result<Archive> {
-    let map = if common.no_mmap { MapChoice::Never } else { MapChoice::Auto };
-    let tmpdir = common.tmpdir.as_deref().or(tmpdir).map(Path::to_owned);
-    let options = OpenOptions::new().access(access).map(map).tmpdir(tmpdir);
+    let options = open_options(common, tmpdir).access(access);
     if path == Path::new("-") {
         return options.open_stream("stdin", io::stdin().lock());
     }
     options.open(path)
+}
+
+/// How inputs are opened; temporary files go to `--tmpdir`, else to `tmpdir`.
+fn open_options(common: &Common, tmpdir: Option<&Path>) -> OpenOptions {
+    let map = if common.no_mmap { MapChoice::Never } else { MapChoice::Auto };
+    let tmpdir = common.tmpdir.as_deref().or(tmpdir).map(Path::to_owned);
+    OpenOptions::new().map(map).tmpdir(tmpdir)
 }

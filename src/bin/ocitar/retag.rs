@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::args::{Common, Retag};
 use crate::output::{self, Printer, table};
 use crate::progress::Bar;
-use crate::verify;
+use crate::{stream, verify};
 
 pub fn run(
     verb: &Retag,
@@ -44,6 +44,9 @@ pub fn run(
         options.check(&verb.output, &verb.input)?;
     }
 
+    if !verb.dry_run && !verb.drop_unmatched && stream::applies(&verb.input)? {
+        return stream::run(verb, &rules, codec, common, printer);
+    }
     let folder = verb.output.parent().filter(|folder| !to_stdout && !folder.as_os_str().is_empty());
     let access = if verb.dry_run && !verb.verify { Access::Metadata } else { Access::Whole };
     let archive = crate::open(&verb.input, access, common, folder)?;
@@ -198,7 +201,7 @@ fn change_json(archive: &Archive, change: &Change, rules: &RenameRules) -> Value
     })
 }
 
-fn summary(
+pub fn summary(
     archive: &Archive,
     changes: &[Change],
     rules: &RenameRules,

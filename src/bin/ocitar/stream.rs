@@ -1,0 +1,58 @@
+//! `ocitar retag` of a pipe or a compressed file: one pass.
+
+use std::io;
+use std::path::Path;
+
+use ocitar::compress::Codec;
+use ocitar::edit::RenameRules;
+use ocitar::error::Result;
+use ocitar::stream::{Pass, is_stream};
+use ocitar::write::WriteOptions;
+
+use crate::args::{Common, Retag};
+use crate::output::Printer;
+use crate::progress::Bar;
+use crate::retag::summary;
+
+/// Whether an input is read in one pass.
+pub fn applies(input: &Path) -> Result<bool> {
+    if input == Path::new("-") { Ok(true) } else { is_stream(input) }
+}
+
+pub fn run(
+    verb: &Retag,
+    rules: &RenameRules,
+    codec: Option<Codec>,
+    common: &Common,
+    printer: &Printer,
+) -> Result<u8> {
+    let dash = Path::new("-");
+    let folder = verb.output.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.filter(|_| verb.output != dash);
+    let pass = Pass::new(rules).options(crate::open_options(common, folder)).verify(verb.verify);
+    let bar = Bar::new(common, "passing");
+    let mut options = WriteOptions::new().force(verb.force).progress(&bar);
+    if let Some(codec) = codec {
+        options = options.codec(codec);
+    }
+    let streamed = if verb.output == dash {
+        let mut out = io::stdout().lock();
+        if verb.input == dash {
+            pass.write_stream("stdin", io::stdin().lock(), &mut out, &options)
+        } else {
+            pass.write_file(&verb.input, &mut out, &options)
+        }
+    } else {
+        bar.catch_signals()?;
+        if verb.input == dash {
+            pass.write_stream_to("stdin", io::stdin().lock(), &verb.output, &options)
+        } else {
+            pass.write_to(&verb.input, &verb.output, &options)
+        }
+    };
+    bar.finish();
+    let streamed = streamed?;
+    printer.warnings(streamed.archive.label(), streamed.archive.findings());
+    summary(&streamed.archive, &streamed.changes, rules, &streamed.written, printer)?;
+    Ok(0)
+}

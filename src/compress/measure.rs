@@ -1,0 +1,99 @@
+//! One reading of bytes: hashed, and hashed again as what they decompress to.
+
+use std::io::{self, Read};
+
+use crate::compress::{Compression, Decoder, decode_error};
+use crate::digest::{Algorithm, Digest, Hasher};
+use crate::error::{Code, Result};
+use crate::limits::Limits;
+use crate::progress::{Progress, advance};
+
+/// Bytes read and decompressed at once: stays in the second-level cache while
+/// hashed.
+const BUFFER: usize = 256 << 10;
+
+/// What one reading of a file's bytes found.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) compression: Compression,
+    raw: Vec<(Algorithm, Digest)>,
+    /// The sha256 of the content, where the file is compressed.
+    pub(crate) unpacked: Option<Result<Digest>>,
+}
+
+/// Which facts are wanted.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) algorithms: Vec<Algorithm>,
+    pub(crate) content: bool,
+}
+
+/// Reads bytes to their end, once, hashing them and what they decompress to.
+///
+/// # Errors
+///
+/// Those of reading. That a compressed stream is damaged is a fact, and the
+/// rest of the bytes is hashed all the same.
+pub(crate) fn measure(
+    reader: impl Read,
+    wanted: &Wanted,
+    limits: &Limits,
+    progress: &dyn Progress,
+) -> Result<Facts> {
+    let hashers = wanted.algorithms.iter().map(|a| (*a, Hasher::new(*a))).collect();
+    let mut input = Tee { reader, hashers, progress };
+    let mut head = Vec::with_capacity(Compression::SNIFF_LEN);
+    let read = input.by_ref().take(Compression::SNIFF_LEN as u64).read_to_end(&mut head);
+    read.map_err(decode_error)?;
+    let compression = Compression::sniff(&head);
+    let mut unpacked = None;
+    if wanted.content && compression != Compression::None {
+        let whole = io::Cursor::new(head).chain(&mut input);
+        unpacked = match hash_unpacked(whole, compression, limits) {
+            Err(e) if matches!(e.code(), Code::Interrupted | Code::Io | Code::InputChanged) => {
+                return Err(e);
+            }
+            hashed => Some(hashed),
+        };
+    }
+    let mut rest = vec![0; BUFFER];
+    while input.read(&mut rest).map_err(decode_error)? > 0 {}
+    let raw = input.hashers.into_iter().map(|(a, hasher)| (a, hasher.finish())).collect();
+    Ok(Facts { compression, raw, unpacked })
+}
+
+impl Facts {
+    /// The digest of the bytes themselves, of a kind that was wanted.
+    pub(crate) fn raw(&self, algorithm: Algorithm) -> Option<Digest> {
+        self.raw.iter().find(|(found, _)| *found == algorithm).map(|(_, digest)| *digest)
+    }
+}
+
+/// Decompresses to the very end.
+fn hash_unpacked(input: impl Read, compression: Compression, limits: &Limits) -> Result<Digest> {
+    let mut decoder = Decoder::new(compression, input, limits)?;
+    let mut hasher = Hasher::new(Algorithm::Sha256);
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match decoder.read(&mut buffer).map_err(decode_error)? {
+            0 => return Ok(hasher.finish()),
+            got => hasher.update(&buffer[..got]),
+        }
+    }
+}
+
+/// Hashes what is read through it.
+struct Tee<'a, R> {
+    reader: R,
+    hashers: Vec<(Algorithm, Hasher)>,
+    progress: &'a dyn Progress,
+}
+
+impl<R: Read> Read for Tee<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let got = self.reader.read(buffer)?;
+        self.hashers.iter_mut().for_each(|(_, hasher)| hasher.update(&buffer[..got]));
+        advance(self.progress, got as u64).map_err(io::Error::other)?;
+        Ok(got)
+    }
+}
