@@ -44,10 +44,24 @@ pub fn run(verb: &Ls, common: &Common, printer: &Printer) -> Result<u8> {
             header.remove(0);
             rows.iter_mut().for_each(|row| drop(row.remove(0)));
         }
-        output::data(table(&header, &rows).as_bytes())?;
+        let mut text = table(&header, &rows);
+        let widest = text.lines().map(|line| line.chars().count()).max();
+        if output::terminal_width().is_some_and(|columns| widest > Some(columns)) {
+            // Too wide for this terminal; what is piped is never cut.
+            let first = header.len() - SHORTENED_FROM_END;
+            for row in &mut rows {
+                row[first] = row[first].trim_start_matches("application/vnd.").to_owned();
+                row[first + 1] = output::short_digest(&row[first + 1]);
+            }
+            text = table(&header, &rows);
+        }
+        output::data(text.as_bytes())?;
     }
     Ok(code)
 }
+
+/// TYPE and DIGEST, which are cut on a narrow terminal, counted from the end.
+const SHORTENED_FROM_END: usize = 4;
 
 const UNNAMED: &str = "<none>";
 

@@ -110,6 +110,21 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
+/// How many columns the terminal has that standard output is; `None` when it
+/// is none.
+pub fn terminal_width() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
+/// A digest cut to what a person compares, as docker shows IDs.
+pub fn short_digest(digest: &str) -> String {
+    match digest.split_once(':') {
+        Some((algorithm, hex)) if hex.len() > 12 => format!("{algorithm}:{}", &hex[..12]),
+        _ => digest.to_owned(),
+    }
+}
+
 /// A finding as data.
 pub fn finding_json(finding: &Diagnostic) -> Value {
     let mut value = error_json(&finding.error);
