@@ -19,11 +19,12 @@ pub(crate) fn map<T: Sync, R: Send>(
     }
     let machine = std::thread::available_parallelism().map_or(1, usize::from);
     let jobs = jobs.unwrap_or(machine).clamp(1, tasks.len().max(1));
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(jobs).build();
-    match pool {
-        Ok(pool) if jobs > 1 => pool.install(|| run(tasks, jobs, &work)),
-        _ => tasks.iter().map(work).collect(),
+    if jobs > 1
+        && let Ok(pool) = rayon::ThreadPoolBuilder::new().num_threads(jobs).build()
+    {
+        return pool.install(|| run(tasks, jobs, &work));
     }
+    tasks.iter().map(work).collect()
 }
 
 /// Workers take the next task when they are free, so that the first tasks, the

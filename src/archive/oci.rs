@@ -72,6 +72,13 @@ pub(crate) fn images(
             images.push(Image::new(Target::Manifest(Box::new(top.clone())), below.of(top)));
             images.len() - 1
         });
+        if let Target::Manifest(first) = &images[at].target
+            && first.media_type != top.media_type
+        {
+            let message = format!("index.json gives {} two media types", top.digest);
+            let error = Error::new(Code::DocumentKind, message);
+            findings.fatal(error.expected_found(&first.media_type, &top.media_type));
+        }
         images[at].descriptors.push(position);
     }
     if below.left == 0 {

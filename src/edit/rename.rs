@@ -60,7 +60,7 @@ impl Renaming {
             Some(new) => Self::one_image(archive, new, rules)?,
             None => Self::by_name(archive, rules)?,
         };
-        renaming.find_dropped(archive, rules);
+        renaming.find_dropped(archive, rules)?;
         renaming.check_digests(archive)?;
         renaming.check_collisions(archive)?;
         Ok(renaming)
@@ -196,9 +196,9 @@ impl Renaming {
     }
 
     /// With `--drop-unmatched` an image goes when none of its names stays.
-    fn find_dropped(&mut self, archive: &Archive, rules: &RenameRules) {
+    fn find_dropped(&mut self, archive: &Archive, rules: &RenameRules) -> Result<()> {
         if !rules.drops_unmatched() {
-            return;
+            return Ok(());
         }
         for (at, image) in archive.images().iter().enumerate() {
             let goes = self.names[at].iter().all(|outcome| *outcome == Outcome::Drop);
@@ -217,6 +217,11 @@ impl Renaming {
                 });
             }
         }
+        if self.dropped.len() == archive.images().len() {
+            return Err(Error::new(Code::RuleUnmatched, "no image would be left")
+                .hint("`ocitar ls` shows the names"));
+        }
+        Ok(())
     }
 
     /// A `name@digest` must name what it leads to: containerd and podman look.

@@ -248,7 +248,7 @@ impl TarIndex {
             let same = first.kind == second.kind
                 && first.link == second.link
                 && first.size == second.size
-                && equal_bodies(first, second);
+                && (first.size == 0 || equal_bodies(first, second));
             if same {
                 let message = format!("the same as member {}", first.index);
                 findings.note(Error::new(Code::TarDupSame, message).at(second.place()));
