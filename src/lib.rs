@@ -61,8 +61,9 @@
 //!
 //! | feature | what for | default |
 //! |---|---|---|
-//! | `cli` | the `ocitar` command, with `xz` and `bzip2` | yes |
+//! | `cli` | the `ocitar` command, with `rules-files`, `xz` and `bzip2` | yes |
 //! | `oci-spec` | conversions to the types of the `oci-spec` crate | yes |
+//! | `rules-files` | rename rules from `registries.yaml`, `hosts.toml`, `rules.toml` | with `cli` |
 //! | `xz`, `bzip2` | archives and layers compressed so | with `cli` |
 //!
 //! Libraries that link this one want `default-features = false`.

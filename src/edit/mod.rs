@@ -8,6 +8,8 @@
 
 mod documents;
 mod drop;
+mod ledger;
+mod places;
 mod rename;
 mod rules;
 mod verbatim;
@@ -15,8 +17,10 @@ mod verbatim;
 use crate::archive::Archive;
 use crate::error::Result;
 use crate::plan::Plan;
+pub use ledger::{Ledger, LedgerEntry, LedgerKind};
+pub use places::NamePlace;
 pub use rename::{Change, Outcome, Renaming};
-pub use rules::{RenameRules, Rule};
+pub use rules::{Explanation, Origin, RenameRules, Rule, RuleFile};
 
 /// Changes to one archive, not made yet.
 #[derive(Debug)]

@@ -321,7 +321,8 @@ fn decide(
         *fired = true;
     }
     let outcome = match hit {
-        Some((_, new)) if name.reference() == Some(&new) => Outcome::Keep,
+        // A rule that gives a name itself writes it in full wherever it stands.
+        Some((_, new)) if name.reference() == Some(&new) => Outcome::Rename(new),
         Some((_, new)) if rules.keeps_old() => Outcome::Add(new),
         Some((_, new)) => Outcome::Rename(new),
         None if rules.drops_unmatched() => Outcome::Drop,

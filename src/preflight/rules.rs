@@ -38,11 +38,12 @@ macro_rules! rules {
     };
 }
 
-const CONVERT: Option<&str> = Some("ocitar convert {in} OUT.tar --to hybrid");
+// What no command mends yet.
+const CONVERT: Option<&str> = None;
+const TRIM: Option<&str> = None;
+const SPLIT: Option<&str> = None;
 const RENAME: Option<&str> = Some("ocitar retag {in} OUT.tar OLD=HOST/PATH:TAG");
 const NAME: Option<&str> = Some("ocitar retag {in} OUT.tar HOST/PATH:TAG");
-const TRIM: Option<&str> = Some("ocitar export {in} OUT.tar");
-const SPLIT: Option<&str> = Some("ocitar split {in} DIR --by image");
 
 rules! {
     // The file as a whole.

@@ -2,10 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg(feature = "cli")]
 
+mod answers;
+mod bundle;
 mod bytes;
 mod drop;
 mod errors;
 mod output;
+mod rules_files;
 mod sites;
 #[path = "../support/mod.rs"]
 mod support;

@@ -230,16 +230,30 @@ fn a_dry_run_writes_nothing_and_says_all() {
     );
     let containerd = "io.containerd.image.name";
     let ref_name = "org.opencontainers.image.ref.name";
+    let ledger: Vec<_> = ['a', 'b']
+        .into_iter()
+        .flat_map(|which| {
+            let image = fixture.image(which);
+            [("manifest", image.manifest_digest()), ("config", image.config_digest())]
+        })
+        .map(|(kind, digest)| {
+            json!({ "kind": kind, "before": digest, "after": digest, "platform": "linux/amd64" })
+        })
+        .collect();
     let want = json!({
         "bytes": fixture.archive(&after).bytes().len(),
+        "counts": { "retagged": 1, "unchanged": 1, "dropped": 0 },
+        "unmatched": ["quay.io/b:1"],
+        "ledger": ledger,
         "changes": [
             {
                 "digest": fixture.digest('a'), "old": APP, "new": NEW, "outcome": "rename",
                 "rule": format!("{APP}={NEW}"), "sites": [containerd, ref_name, "RepoTags", "repositories"],
+                "places": ["RepoTags", "repositories", "containerd name", "ref.name"],
             },
             {
                 "digest": fixture.digest('b'), "old": "quay.io/b:1", "new": Value::Null, "outcome": "keep",
-                "rule": Value::Null, "sites": [containerd, ref_name, "RepoTags"],
+                "rule": Value::Null, "sites": [containerd, ref_name, "RepoTags"], "places": [],
             },
         ],
     });
@@ -248,11 +262,17 @@ fn a_dry_run_writes_nothing_and_says_all() {
     assert_eq!(again.out, run.out);
     let table = ocitar(args).ok().text();
     let row = table.lines().find(|line| line.starts_with(APP)).expect(&table);
-    assert_eq!(row.split_whitespace().collect::<Vec<_>>(), [APP, NEW, &*format!("{APP}={NEW}")]);
+    let words: Vec<_> = row.split_whitespace().collect();
+    assert_eq!(words[..4], [APP, NEW, &*format!("{APP}={NEW}"), &*fixture.digest('a')]);
+    assert!(row.ends_with("RepoTags, repositories, containerd name, ref.name"), "{row}");
+    let unmatched = table.split_once("\nUNMATCHED").expect(&table).1;
+    assert!(unmatched.contains("quay.io/b:1 (unchanged)"), "{table}");
     assert_eq!(room.list(), ["in.tar"]);
     // The run itself then says the same, and has the size that was foretold.
     let done = ocitar(["retag", "--json", arg(&input), arg(&out), rule]).ok().json();
-    assert_eq!(done["changes"], want["changes"]);
+    for same in ["changes", "counts", "unmatched", "ledger"] {
+        assert_eq!(done[same], want[same]);
+    }
     assert_eq!(done["written"]["bytes"], want["bytes"]);
     assert_eq!(written(&room).len() as u64, want["bytes"].as_u64().unwrap());
     // A compressed input is listed without unpacking it; the size is not known then.

@@ -366,8 +366,12 @@ fn names_that_only_repositories_has() {
         row(
             "dropped",
             both("\"old\":{\"0\":\"@ta\"},\"app\":{\"1.0\":\"@ta\"}"),
+            // A rule that gives a name itself writes it in full.
             &["--drop-unmatched", "app:1.0=app:1.0"],
-            both("\"app\":{\"1.0\":\"@ta\"}"),
+            docker(
+                &[item('a', &["docker.io/library/app:1.0"])],
+                "\"docker.io/library/app\":{\"1.0\":\"@ta\"}",
+            ),
         ),
         row(
             "added",

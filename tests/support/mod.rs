@@ -4,11 +4,13 @@
 //! * [`image`]: layers, configurations, manifests, descriptors.
 //! * [`docker`], [`oci`]: what producers write that `testdata` does not hold. These archives are synthesised from
 //!   descriptions of the producers' output (their sources, their documentation), not saved by the producers.
+//! * [`bundle`]: five hundred images in one archive.
 //! * [`run`]: `ocitar` itself, and `check.py`, which reads archives on its own.
 
 // Each test file uses its own part of this.
 #![allow(dead_code)]
 
+pub mod bundle;
 pub mod docker;
 pub mod image;
 pub mod oci;

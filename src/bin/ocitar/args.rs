@@ -168,6 +168,18 @@ pub struct Retag {
     /// Read rules from lines of `OLD NEW`
     #[arg(long, value_name = "FILE")]
     pub map: Vec<PathBuf>,
+    /// Read rules from a file of ocitar's own, see below
+    #[arg(long = "rules", id = "rule_files", value_name = "FILE.toml")]
+    pub rule_files: Vec<PathBuf>,
+    /// Names as the mirrors of a k3s or rke2 registries.yaml hold them
+    #[arg(long, value_name = "FILE")]
+    pub registries: Vec<PathBuf>,
+    /// Names as the mirrors of a containerd certs.d/*/hosts.toml hold them
+    #[arg(long, value_name = "DIR")]
+    pub hosts_dir: Vec<PathBuf>,
+    /// With --registries and --hosts-dir: from the mirrors' names to the registries'
+    #[arg(long)]
+    pub reverse: bool,
     /// Keep the old names beside the new
     #[arg(long)]
     pub add: bool,
@@ -183,6 +195,9 @@ pub struct Retag {
     /// Verify the input first
     #[arg(long)]
     pub verify: bool,
+    /// Write what was done to a new file, as --json prints it
+    #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
+    pub report: Option<PathBuf>,
     /// Replace an existing output
     #[arg(short, long)]
     pub force: bool,
@@ -196,4 +211,16 @@ Examples:
   ocitar retag in.tar out.tar registry.k8s.io/pause:3.10
   ocitar retag in.tar out.tar nginx:1.27=registry.example.com/web/nginx:1.27
   ocitar retag in.tar out.tar --prefix docker.io/library=registry.example.com/hub
-  docker save app | ocitar retag - out.tar.zst example.com/app:v1";
+  docker save app | ocitar retag - out.tar.zst example.com/app:v1
+
+A file of --rules; paths in it are relative to it:
+  strict = true            # false: these rules may match nothing
+  add = false              # true: as --add
+  drop-unmatched = false   # true: as --drop-unmatched
+  [[rule]]                 # the first that matches a name wins
+  old = \"nginx:1.27\"
+  new = \"registry.example.com/web/nginx:1.27\"
+  [[rule]]
+  prefix = \"k8s.gcr.io\"
+  new = \"registry.k8s.io\"
+Other rules: new; regex and replace; map; registries or hosts-dir, and reverse.";

@@ -1,12 +1,15 @@
 //! The `ocitar` command: a thin user of the library.
 
 mod args;
+mod changes;
 mod check;
 mod inspect;
 mod ls;
 mod output;
 mod progress;
+mod report;
 mod retag;
+mod rules;
 mod stream;
 mod verify;
 

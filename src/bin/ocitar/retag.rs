@@ -1,6 +1,5 @@
 //! `ocitar retag`: the main job.
 
-use std::fs;
 use std::io::{self, IsTerminal};
 use std::path::Path;
 
@@ -8,16 +7,18 @@ use clap::ArgMatches;
 use ocitar::archive::{Access, Archive};
 use ocitar::compress::{Codec, Compression};
 use ocitar::diagnostics::Severity;
-use ocitar::edit::{Change, Edit, Outcome, RenameRules, Rule};
+use ocitar::edit::{Edit, RenameRules};
 use ocitar::error::{Code, Error, Result};
-use ocitar::text::{printable, size};
+use ocitar::text::size;
 use ocitar::write::{WriteOptions, Written};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::args::{Common, Retag};
-use crate::output::{self, Printer, table};
+use crate::changes::{Changes, Counts};
+use crate::output::{self, Printer};
 use crate::progress::Bar;
-use crate::{stream, verify};
+use crate::rules::rules;
+use crate::{report, stream, verify};
 
 pub fn run(
     verb: &Retag,
@@ -43,8 +44,11 @@ pub fn run(
     if !to_stdout && !verb.dry_run {
         options.check(&verb.output, &verb.input)?;
     }
+    if let Some(path) = &verb.report {
+        report::check(path, &verb.input, &verb.output, &options)?;
+    }
 
-    if !verb.dry_run && !verb.drop_unmatched && stream::applies(&verb.input)? {
+    if !verb.dry_run && !rules.drops_unmatched() && stream::applies(&verb.input)? {
         return stream::run(verb, &rules, codec, common, printer);
     }
     let folder = verb.output.parent().filter(|folder| !to_stdout && !folder.as_os_str().is_empty());
@@ -61,10 +65,10 @@ pub fn run(
     printer.warnings(archive.label(), archive.findings());
     let fail = |error: Error| error.in_archive(archive.label());
     let edit = archive.edit().rename(&rules).map_err(fail)?;
-    let changes = edit.renaming().map(|renaming| renaming.changes().to_vec()).unwrap_or_default();
     if verb.dry_run {
-        return dry_run(&archive, edit, &changes, &rules, printer).map(|()| 0);
+        return dry_run(&archive, edit, &rules, printer).map(|()| 0);
     }
+    let list = edit.renaming().map(|renaming| renaming.changes().to_vec()).unwrap_or_default();
     let plan = edit.plan().map_err(fail)?;
     let codec = codec.unwrap_or(archive.compression().into());
     let bar = Bar::new(common, "writing");
@@ -76,7 +80,8 @@ pub fn run(
         plan.write_to(&verb.output, &options)
     };
     bar.finish();
-    summary(&archive, &changes, &rules, &written?, printer)?;
+    let changes = Changes { archive: &archive, list: &list, rules: &rules };
+    summary(&changes, &written?, verb, printer)?;
     Ok(0)
 }
 
@@ -102,130 +107,56 @@ fn codec(verb: &Retag, to_stdout: bool) -> Result<Option<Codec>> {
     }
 }
 
-/// The rules in the order of the command line, whichever option gave them.
-fn rules(verb: &Retag, order: Option<&ArgMatches>) -> Result<RenameRules> {
-    let places = |id: &str| -> Vec<usize> {
-        order.and_then(|order| order.indices_of(id)).map(Iterator::collect).unwrap_or_default()
-    };
-    let mut given: Vec<(usize, Given)> = Vec::new();
-    given.extend(places("rules").into_iter().zip(verb.rules.iter().map(|text| Given::Rule(text))));
-    given.extend(
-        places("prefix").into_iter().zip(verb.prefix.iter().map(|text| Given::Prefix(text))),
-    );
-    let pairs = verb.regex.chunks_exact(2).map(|pair| Given::Regex(&pair[0], &pair[1]));
-    given.extend(places("regex").into_iter().step_by(2).zip(pairs));
-    given.extend(places("map").into_iter().zip(verb.map.iter().map(|path| Given::Map(path))));
-    given.sort_by_key(|(place, _)| *place);
-
-    let mut rules = RenameRules::new()
-        .keep_old(verb.add)
-        .drop_unmatched(verb.drop_unmatched)
-        .allow_unmatched(verb.allow_unmatched);
-    if given.is_empty() {
-        return Err(Error::new(Code::Usage, "no rule was given")
-            .hint("a NEW name, OLD=NEW, --prefix, --regex or --map; see `ocitar retag --help`"));
-    }
-    for (_, given) in given {
-        rules = match given {
-            Given::Rule(text) => rules.rule(Rule::parse(text)?),
-            Given::Prefix(text) => rules.rule(Rule::prefix(text)?),
-            Given::Regex(pattern, replacement) => rules.rule(Rule::regex(pattern, replacement)?),
-            Given::Map(path) => {
-                let text = fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
-                rules.map_file(&text).map_err(|e| e.in_archive(path.display().to_string()))?
-            }
-        };
-    }
-    rules.check()?;
-    Ok(rules)
-}
-
-enum Given<'a> {
-    Rule(&'a str),
-    Prefix(&'a str),
-    Regex(&'a str, &'a str),
-    Map(&'a Path),
-}
-
 fn dry_run(
     archive: &Archive,
     edit: Edit<'_>,
-    changes: &[Change],
     rules: &RenameRules,
     printer: &Printer,
 ) -> Result<()> {
+    let list = edit.renaming().map(|renaming| renaming.changes().to_vec()).unwrap_or_default();
+    let ledger = edit.ledger();
     // The plan is made for its checks, and for its length. It needs headers,
     // which are not kept of a compressed or piped archive.
     let bytes = if archive.is_whole() { Some(edit.plan()?.len()) } else { None };
+    let changes = Changes { archive, list: &list, rules };
     if printer.json {
-        let changes: Vec<Value> =
-            changes.iter().map(|change| change_json(archive, change, rules)).collect();
-        return output::json_data(&json!({ "changes": changes, "bytes": bytes }));
+        let mut said = changes.json(&ledger);
+        said["bytes"] = bytes.into();
+        return output::json_data(&said);
     }
-    let rows: Vec<Vec<String>> = changes.iter().map(|change| row(change, rules)).collect();
-    output::data(table(&["OLD", "NEW", "RULE"], &rows).as_bytes())
+    output::data(changes.table(output::terminal_width()).as_bytes())?;
+    let Counts { retagged, unchanged, dropped } = changes.counts();
+    let bytes = bytes.map(|bytes| format!(", write {}", size(bytes))).unwrap_or_default();
+    printer.say(&format!(
+        "would retag {retagged}, leave {unchanged} unchanged, drop {dropped}{bytes}"
+    ));
+    Ok(())
 }
 
-fn row(change: &Change, rules: &RenameRules) -> Vec<String> {
-    let old = change.old.as_deref().unwrap_or("<none>");
-    let new = match &change.outcome {
-        Outcome::Keep => "(unchanged)".to_owned(),
-        Outcome::Rename(new) => new.to_string(),
-        Outcome::Add(new) => format!("+ {new}"),
-        _ => "(dropped)".to_owned(),
-    };
-    vec![printable(old).into_owned(), new, rule_text(change, rules)]
-}
-
-fn rule_text(change: &Change, rules: &RenameRules) -> String {
-    let rule = change.rule.and_then(|rule| rules.rules().get(rule));
-    rule.map_or_else(|| "-".to_owned(), |rule| printable(&rule.to_string()).into_owned())
-}
-
-fn change_json(archive: &Archive, change: &Change, rules: &RenameRules) -> Value {
-    let (outcome, new) = match &change.outcome {
-        Outcome::Keep => ("keep", None),
-        Outcome::Rename(new) => ("rename", Some(new.to_string())),
-        Outcome::Add(new) => ("add", Some(new.to_string())),
-        _ => ("drop", None),
-    };
-    let digest =
-        change.image.and_then(|image| archive.images().get(image)).and_then(|image| image.digest());
-    json!({
-        "old": change.old,
-        "new": new,
-        "outcome": outcome,
-        "rule": change.rule.and_then(|rule| rules.rules().get(rule)).map(ToString::to_string),
-        "digest": digest.map(|digest| digest.to_string()),
-        "sites": change.sites.iter().map(|site| site.as_str()).collect::<Vec<_>>(),
-    })
-}
-
+/// Says what was done: on the way out of every way to retag.
 pub fn summary(
-    archive: &Archive,
-    changes: &[Change],
-    rules: &RenameRules,
+    done: &Changes<'_>,
     written: &Written,
+    verb: &Retag,
     printer: &Printer,
 ) -> Result<()> {
-    if printer.json {
-        let changes: Vec<Value> =
-            changes.iter().map(|change| change_json(archive, change, rules)).collect();
-        let written = json!({ "bytes": written.bytes, "method": written.method.as_str() });
-        return output::json_data(&json!({ "changes": changes, "written": written }));
+    if printer.json || verb.report.is_some() {
+        let edit = done.archive.edit().rename(done.rules)?;
+        let mut said = done.json(&edit.ledger());
+        said["written"] = json!({ "bytes": written.bytes, "method": written.method.as_str() });
+        if let Some(path) = &verb.report {
+            report::write(path, &said, verb.force)?;
+        }
+        if printer.json {
+            return output::json_data(&said);
+        }
     }
-    let count = |which: &dyn Fn(&Outcome) -> bool| {
-        changes.iter().filter(|change| which(&change.outcome)).count()
-    };
     if printer.verbose {
-        let rows: Vec<Vec<String>> = changes.iter().map(|change| row(change, rules)).collect();
-        printer.say(table(&["OLD", "NEW", "RULE"], &rows).trim_end());
+        printer.say(done.table(None).trim_end());
     }
+    let Counts { retagged, unchanged, dropped } = done.counts();
     printer.say(&format!(
-        "retagged {}, unchanged {}, dropped {}; wrote {} ({})",
-        count(&|outcome| matches!(outcome, Outcome::Rename(_) | Outcome::Add(_))),
-        count(&|outcome| matches!(outcome, Outcome::Keep)),
-        count(&|outcome| matches!(outcome, Outcome::Drop)),
+        "retagged {retagged}, unchanged {unchanged}, dropped {dropped}; wrote {} ({})",
         size(written.bytes),
         written.method.as_str(),
     ));

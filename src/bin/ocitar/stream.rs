@@ -10,6 +10,7 @@ use ocitar::stream::{Pass, is_stream};
 use ocitar::write::WriteOptions;
 
 use crate::args::{Common, Retag};
+use crate::changes::Changes;
 use crate::output::Printer;
 use crate::progress::Bar;
 use crate::retag::summary;
@@ -53,6 +54,7 @@ pub fn run(
     bar.finish();
     let streamed = streamed?;
     printer.warnings(streamed.archive.label(), streamed.archive.findings());
-    summary(&streamed.archive, &streamed.changes, rules, &streamed.written, printer)?;
+    let changes = Changes { archive: &streamed.archive, list: &streamed.changes, rules };
+    summary(&changes, &streamed.written, verb, printer)?;
     Ok(0)
 }
