@@ -255,10 +255,11 @@ fn the_command_prints_a_table_and_what_mends_it() {
     let (code, text) = check("buildx-oci-single.tar", &["--for", "docker-28"]);
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("no-manifest-json: "), "{text}");
-    let repair = "repair: ocitar convert testdata/buildx-oci-single.tar OUT.tar --to hybrid";
-    assert!(text.contains(repair), "{text}");
-
     // Exit 0 of ctr, and nothing is there.
+    let (code, text) = check("buildx-oci-unnamed.tar", &["--for", "ctr-2.1"]);
+    assert_eq!(code, Some(1), "{text}");
+    let repair = "repair: ocitar retag testdata/buildx-oci-unnamed.tar OUT.tar HOST/PATH:TAG";
+    assert!(text.contains(repair), "{text}");
     let (code, text) = check("buildx-oci-unnamed.tar", &["--for", "ctr-2.1", "--json"]);
     assert_eq!(code, Some(1), "{text}");
     let data: serde_json::Value = serde_json::from_str(&text).unwrap();
