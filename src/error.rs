@@ -205,6 +205,8 @@ codes! {
     OutExists = "E_OUT_EXISTS", Usage;
     /// The output is the input.
     OutSame = "E_OUT_SAME", Usage;
+    /// A file that cannot be edited in place, or not in the way that was asked for.
+    InPlace = "E_IN_PLACE", Usage;
 
     /// The operating system refused to read or write.
     Io = "E_IO", Io;
@@ -212,6 +214,9 @@ codes! {
     InputChanged = "E_INPUT_CHANGED", Io;
     /// Not enough space for the output.
     NoSpace = "E_NO_SPACE", Io;
+    /// An edit in place was cut short and has to be recovered first, or its
+    /// journal cannot be used.
+    Journal = "E_JOURNAL", Io;
     /// The work was interrupted.
     Interrupted = "E_INTERRUPTED", Interrupted;
     /// A result that does not hold what it must: a bug in ocitar.

@@ -26,6 +26,12 @@ impl Piece {
         }
     }
 
+    /// Whether the piece is at this offset of its source already: in place
+    /// there is nothing to do for it.
+    pub(crate) fn stays(&self, at: u64) -> bool {
+        matches!(self, Piece::Span(span) if span.offset == at)
+    }
+
     /// Whether the piece holds no bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {

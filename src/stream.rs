@@ -19,6 +19,7 @@ use crate::compress::{Compression, Decoder};
 use crate::diagnostics::{Diagnostics, Severity};
 use crate::edit::{Change, RenameRules};
 use crate::error::{Code, Error, Result};
+use crate::source::settled;
 use crate::write::{self, WriteOptions, Written};
 
 /// What a pass did.
@@ -148,6 +149,7 @@ impl<'r> Pass<'r> {
         output: &mut dyn Write,
         options: &WriteOptions<'_>,
     ) -> Result<Streamed> {
+        settled::check(input)?;
         let file = File::open(input).map_err(|e| Error::io(input, e))?;
         self.write_stream(&input.display().to_string(), file, output, options)
     }

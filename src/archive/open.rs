@@ -12,7 +12,7 @@ use crate::compress::{Compression, Decoder, decode_error};
 use crate::diagnostics::Diagnostics;
 use crate::error::{Code, Error, Result};
 use crate::limits::Limits;
-use crate::source::{MapChoice, Source, open_file};
+use crate::source::{MapChoice, Source, open_file, settled};
 use crate::tarball::{TarIndex, equal_bodies};
 
 /// What the caller will read of an archive.
@@ -75,12 +75,16 @@ impl OpenOptions {
     ///
     /// # Errors
     ///
-    /// As [`Archive::open`].
+    /// As [`Archive::open`]; `E_JOURNAL` when an edit in place of the file was
+    /// cut short (see [`recover`](crate::write::recover)).
     pub fn open(&self, path: impl AsRef<Path>) -> Result<Archive> {
         let path = path.as_ref();
         let label = path.display().to_string();
         let file = open_file(path)?;
         let kind = file.metadata().map_err(|e| Error::io(path, e))?;
+        if kind.is_file() {
+            settled::check(path)?;
+        }
         let origin = Origin::of(path).map_err(|e| Error::io(path, e))?;
         let mut archive = self.open_file(path, label, file, &kind)?;
         archive.origin = origin;

@@ -7,11 +7,14 @@ use flate2::write::GzEncoder;
 use crate::compress::{Codec, Compression};
 use crate::error::{Code, Error, Result};
 
+/// Bytes gzip is given at once.
+const BLOCK: usize = 64 << 10;
+
 /// A compressing writer that must be finished: a stream that is not stays
 /// unreadable, which is what a failed run wants.
 pub(crate) enum Encoder<W: Write> {
     None(W),
-    Gzip(GzEncoder<W>),
+    Gzip(Blocks<W>),
     Zstd(zstd::Encoder<'static, W>),
     #[cfg(feature = "xz")]
     Xz(liblzma::write::XzEncoder<W>),
@@ -25,7 +28,7 @@ impl<W: Write> Encoder<W> {
             Compression::None => Encoder::None(output),
             Compression::Gzip => {
                 let level = flate2::Compression::new(codec.level.unwrap_or(6));
-                Encoder::Gzip(GzEncoder::new(output, level))
+                Encoder::Gzip(Blocks { encoder: GzEncoder::new(output, level), block: Vec::new() })
             }
             Compression::Zstd => {
                 let level = i32::try_from(codec.level.unwrap_or(3)).unwrap_or(3);
@@ -93,5 +96,41 @@ impl<W: Write> Write for Encoder<W> {
             #[cfg(feature = "bzip2")]
             Encoder::Bzip2(encoder) => encoder.flush(),
         }
+    }
+}
+
+/// Gzip in blocks of one size: what comes out would else depend on how the
+/// bytes happened to come in, and a pipe would give other bytes than a file.
+pub(crate) struct Blocks<W: Write> {
+    encoder: GzEncoder<W>,
+    block: Vec<u8>,
+}
+
+impl<W: Write> Blocks<W> {
+    fn push(&mut self) -> io::Result<()> {
+        self.encoder.write_all(&self.block)?;
+        self.block.clear();
+        Ok(())
+    }
+
+    fn finish(mut self) -> io::Result<W> {
+        self.push()?;
+        self.encoder.finish()
+    }
+}
+
+impl<W: Write> Write for Blocks<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let take = bytes.len().min(BLOCK - self.block.len());
+        self.block.extend_from_slice(&bytes[..take]);
+        if self.block.len() == BLOCK {
+            self.push()?;
+        }
+        Ok(take)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.push()?;
+        self.encoder.flush()
     }
 }

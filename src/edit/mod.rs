@@ -18,7 +18,7 @@ use crate::archive::Archive;
 use crate::error::Result;
 use crate::plan::Plan;
 pub use ledger::{Ledger, LedgerEntry, LedgerKind};
-pub use places::NamePlace;
+pub use places::{NamePlace, Places};
 pub use rename::{Change, Outcome, Renaming};
 pub use rules::{Explanation, Origin, RenameRules, Rule, RuleFile};
 

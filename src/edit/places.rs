@@ -51,31 +51,50 @@ impl fmt::Display for NamePlace {
     }
 }
 
-impl Change {
-    /// The places this change writes to, each once: where the new name will
-    /// stand, or from where the old one goes. None for a name that stays.
+/// Where the names of an archive's changes will stand.
+#[derive(Clone, Debug)]
+pub struct Places<'a> {
+    archive: &'a Archive,
+    /// By image, whether `repositories` lists it.
+    listed: Vec<bool>,
+}
+
+impl<'a> Places<'a> {
+    /// Looks at what an archive has of each image.
     #[must_use]
-    pub fn places(&self, archive: &Archive) -> Vec<NamePlace> {
-        let mut places: Vec<NamePlace> = match (&self.outcome, self.image) {
+    pub fn new(archive: &'a Archive) -> Places<'a> {
+        let is_listed = |image: &Image| {
+            let mut sites = image.names().iter().flat_map(|name| name.sites());
+            sites.any(|site| matches!(site, NameSite::Repositories { .. }))
+                || (image.names().is_empty() && !image.items.is_empty())
+        };
+        let has_list = archive.documents.repositories.is_some();
+        let listed = archive.images().iter().map(|image| has_list && is_listed(image)).collect();
+        Places { archive, listed }
+    }
+
+    /// The places a change writes to, each once: where the new name will stand,
+    /// or from where the old one goes. None for a name that stays.
+    #[must_use]
+    pub fn of(&self, change: &Change) -> Vec<NamePlace> {
+        let mut places: Vec<NamePlace> = match (&change.outcome, change.image) {
             (Outcome::Keep, _) => Vec::new(),
             (Outcome::Rename(new) | Outcome::Add(new), Some(at)) => {
-                match archive.images().get(at) {
-                    Some(image) => self.new_places(archive, image, new),
-                    None => Vec::new(),
-                }
+                self.new_places(change, at, new)
             }
-            _ => self.sites.iter().copied().map(NamePlace::of).collect(),
+            _ => change.sites.iter().copied().map(NamePlace::of).collect(),
         };
         places.sort();
         places.dedup();
         places
     }
 
-    fn new_places(&self, archive: &Archive, image: &Image, new: &Reference) -> Vec<NamePlace> {
-        let documents = &archive.documents;
+    fn new_places(&self, change: &Change, at: usize, new: &Reference) -> Vec<NamePlace> {
+        let Some(image) = self.archive.images().get(at) else { return Vec::new() };
+        let documents = &self.archive.documents;
         let mut places = Vec::new();
         // The old name's descriptors are renamed, else the first is cloned.
-        let own = self.sites.iter().filter_map(|site| match site {
+        let own = change.sites.iter().filter_map(|site| match site {
             NameSite::ImageName { descriptor } | NameSite::RefName { descriptor } => {
                 Some(*descriptor)
             }
@@ -93,16 +112,16 @@ impl Change {
                 places.push(NamePlace::RefName);
             }
         }
-        let has_tag_site = self.sites.iter().any(|site| matches!(site, NameSite::RepoTag { .. }));
-        let old_has_digest = self.old.as_deref().is_some_and(|old| old.contains('@'));
-        // Classic docker refuses an archive for a digest in RepoTags.
-        if !image.items.is_empty() && (new.digest().is_none() || (has_tag_site && old_has_digest)) {
+        // Classic docker refuses an archive for a digest in RepoTags; one that
+        // was there stays.
+        let has_digest = |name: &str| name.contains('@');
+        let had_one = change.old.as_deref().is_some_and(has_digest)
+            && change.sites.iter().any(|site| matches!(site, NameSite::RepoTag { .. }));
+        let takes_digests = new.digest().is_none() || had_one;
+        if !image.items.is_empty() && takes_digests {
             places.push(NamePlace::RepoTags);
         }
-        let sites = || image.names().iter().flat_map(|name| name.sites());
-        let listed = sites().any(|site| matches!(site, NameSite::Repositories { .. }));
-        let could_be = image.names().is_empty() && !image.items.is_empty();
-        if documents.repositories.is_some() && new.digest().is_none() && (listed || could_be) {
+        if new.digest().is_none() && self.listed.get(at).is_some_and(|listed| *listed) {
             places.push(NamePlace::Repositories);
         }
         places

@@ -7,6 +7,7 @@
 
 mod kept;
 mod map;
+pub(crate) mod settled;
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};

@@ -2,13 +2,14 @@
 
 use std::fs::{self, File, Metadata};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use tempfile::{Builder, NamedTempFile};
 
 use crate::archive::Origin;
 use crate::error::{Code, Error, Result};
+use crate::source::settled::{self, folder_of, follow};
 use crate::text;
 
 /// An output being written.
@@ -28,13 +29,7 @@ pub(super) struct Resolved {
 /// Follows links to the file that is to be written: a link is kept and what it
 /// leads to is replaced, or made where it leads nowhere.
 pub(super) fn resolve(path: &Path, input: Option<&Origin>, force: bool) -> Result<Resolved> {
-    let mut path = path.to_owned();
-    for _ in 0..MAX_LINKS {
-        match fs::read_link(&path) {
-            Ok(target) => path = folder_of(&path).join(target),
-            Err(_) => break,
-        }
-    }
+    let path = follow(path)?;
     let name = || path.display().to_string();
     let old = match fs::metadata(&path) {
         Ok(old) => Some(old),
@@ -55,6 +50,8 @@ pub(super) fn resolve(path: &Path, input: Option<&Origin>, force: bool) -> Resul
             let error = Error::new(Code::OutExists, "the output exists").in_archive(name());
             return Err(error.hint("--force replaces it"));
         }
+        // The journal of the old file would stand beside the new one.
+        Some(old) if old.is_file() => settled::check(&path)?,
         Some(_) => {}
         None => {
             let folder = folder_of(&path);
@@ -63,9 +60,6 @@ pub(super) fn resolve(path: &Path, input: Option<&Origin>, force: bool) -> Resul
     }
     Ok(Resolved { path, old })
 }
-
-/// As many links as Linux follows.
-const MAX_LINKS: usize = 40;
 
 impl Destination {
     /// Checks the path, and the space when the size is known, and starts.
@@ -81,20 +75,29 @@ impl Destination {
             let file = file.map_err(|e| Error::io(&path, e))?;
             return Ok(Destination::Special { file, path });
         }
-        let folder = folder_of(&path);
-        check_space(folder, size)?;
-        // As `open` would create it; a replaced file keeps its mode.
-        let mode = old.as_ref().map_or(0o666, |old| old.permissions().mode() & 0o7777);
-        let file = Builder::new()
-            .prefix(".ocitar.")
-            .suffix(".tmp")
-            .permissions(fs::Permissions::from_mode(mode))
-            .tempfile_in(folder)
-            .map_err(|e| Error::io(folder, plain_error(e)))?;
-        if let Some(old) = &old {
+        check_space(folder_of(&path), size)?;
+        let file = temporary(&path, old.as_ref())?;
+        Ok(Destination::Temporary { file, path, replace: force })
+    }
+
+    /// Starts a file that takes the place of one, and its mode and as far as
+    /// possible its owner: who edits a file in place does not mean to own it.
+    pub(super) fn replacing(path: PathBuf, old: &Metadata) -> Result<Destination> {
+        let file = temporary(&path, Some(old))?;
+        let new = file.as_file().metadata().map_err(|e| Error::io(&path, e))?;
+        if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
+            let give = |owner| fchown(file.as_file(), owner, Some(old.gid()));
+            // Only root may give files away; a group of one's own is allowed.
+            let _ = give(Some(old.uid())).or_else(|_| give(None));
+            // Changing the owner may have cleared bits of the mode.
             file.as_file().set_permissions(old.permissions()).map_err(|e| Error::io(&path, e))?;
         }
-        Ok(Destination::Temporary { file, path, replace: force })
+        Ok(Destination::Temporary { file, path, replace: true })
+    }
+
+    /// Fails when the folder has no room for this many bytes.
+    pub(super) fn check_space(&self, size: u64) -> Result<()> {
+        check_space(folder_of(self.path()), Some(size))
     }
 
     pub(super) fn is_special(&self) -> bool {
@@ -148,6 +151,23 @@ impl Destination {
     }
 }
 
+/// A temporary file in the folder of `path`, with the mode of what it replaces.
+fn temporary(path: &Path, old: Option<&Metadata>) -> Result<NamedTempFile> {
+    let folder = folder_of(path);
+    // As `open` would create it; a replaced file keeps its mode.
+    let mode = old.map_or(0o666, |old| old.permissions().mode() & 0o7777);
+    let file = Builder::new()
+        .prefix(".ocitar.")
+        .suffix(".tmp")
+        .permissions(fs::Permissions::from_mode(mode))
+        .tempfile_in(folder)
+        .map_err(|e| Error::io(folder, plain_error(e)))?;
+    if let Some(old) = old {
+        file.as_file().set_permissions(old.permissions()).map_err(|e| Error::io(path, e))?;
+    }
+    Ok(file)
+}
+
 /// Whether writing here would overwrite what is read.
 fn is_input(path: &Path, old: Option<&Metadata>, input: Option<&Origin>) -> bool {
     match input {
@@ -170,13 +190,6 @@ fn plain_error(error: io::Error) -> io::Error {
             inner.raw_os_error().map_or(inner.kind().into(), io::Error::from_raw_os_error)
         }
         None => error.kind().into(),
-    }
-}
-
-fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
     }
 }
 

@@ -1,13 +1,13 @@
 //! The copy engine: spans to a file, by the kernel where it can.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{Seek, SeekFrom, Write};
 
 use crate::error::Result;
 use crate::plan::{Piece, Plan};
 use crate::progress::{Progress, advance};
 use crate::source::Span;
-use crate::write::write_failed;
+use crate::write::{Written, write_failed};
 
 /// How bytes got into an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,13 @@ pub enum Method {
     Copy,
     /// Read, compressed and written.
     Compressed,
+    /// The file system shared the bytes of the old file with the new one, and
+    /// what differs was written.
+    Reflink,
+    /// What differs was written into the file itself, under an undo journal.
+    Journal,
+    /// Nothing differs, and nothing was written.
+    Unchanged,
 }
 
 impl Method {
@@ -29,6 +36,9 @@ impl Method {
             Method::Kernel => "kernel copy",
             Method::Copy => "copy",
             Method::Compressed => "compressed",
+            Method::Reflink => "reflink",
+            Method::Journal => "journal",
+            Method::Unchanged => "nothing to change",
         }
     }
 }
@@ -37,12 +47,28 @@ impl Method {
 const KERNEL_STEP: u64 = 32 << 20;
 
 /// Writes every piece of a plan at the file's position.
-pub(super) fn pieces(plan: &Plan, output: &File, progress: &dyn Progress) -> Result<Method> {
+///
+/// A `clone` holds the bytes of the plan's one source already: the pieces that
+/// stay where they are in it are passed over, and it ends where the plan ends.
+pub(super) fn pieces(
+    plan: &Plan,
+    mut output: &File,
+    clone: bool,
+    progress: &dyn Progress,
+) -> Result<Written> {
     let mut method = if shares_bytes(output) { Method::Kernel } else { Method::Copy };
+    let (mut at, mut bytes) = (0, 0);
     for piece in plan.pieces() {
+        let stays = clone && piece.stays(at);
+        at += piece.len();
+        if stays {
+            output.seek(SeekFrom::Start(at)).map_err(write_failed)?;
+            advance(progress, piece.len())?;
+            continue;
+        }
+        bytes += piece.len();
         match piece {
             Piece::Bytes(bytes) => {
-                let mut output = output;
                 output.write_all(bytes).map_err(write_failed)?;
                 advance(progress, bytes.len() as u64)?;
             }
@@ -59,7 +85,11 @@ pub(super) fn pieces(plan: &Plan, output: &File, progress: &dyn Progress) -> Res
             }
         }
     }
-    Ok(method)
+    if clone {
+        output.set_len(at).map_err(write_failed)?;
+        method = Method::Reflink;
+    }
+    Ok(Written { bytes, method })
 }
 
 /// Whether `copy_file_range` can share extents or copy on a server. Anywhere

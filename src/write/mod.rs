@@ -1,11 +1,18 @@
-//! The one writer: executes a plan to a file or a pipe.
+//! The one writer: executes a plan to a file, to a pipe, or in place.
 //!
 //! A file appears whole or not at all: the bytes go to a temporary file beside
 //! it, are synced, and take the name in one step. The size is known before the
 //! first byte, so a disk too full is said before it is touched.
+//!
+//! In place that holds too, unless [`InPlace::Journal`] is asked for: then the
+//! file itself is written to, and what it takes to go back is kept beside it
+//! until that is done.
 
 mod atomic;
 mod copy;
+mod in_place;
+mod journal;
+mod recover;
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -19,6 +26,8 @@ use crate::progress::{Progress, Silent, advance};
 use crate::tarball::write::file_header;
 use atomic::Destination;
 pub use copy::Method;
+pub use in_place::{InPlace, Rewritten};
+pub use recover::{Recovery, recover};
 
 /// How to write.
 #[derive(Clone, Copy)]
@@ -65,6 +74,10 @@ impl<'p> WriteOptions<'p> {
         WriteOptions { progress, ..self }
     }
 
+    fn is_plain(&self) -> bool {
+        self.codec.unwrap_or_default().compression == Compression::None
+    }
+
     /// Whether an output of this path could be started when `input` is read, as
     /// far as can be said without touching it: to be asked before long work.
     ///
@@ -81,9 +94,10 @@ impl<'p> WriteOptions<'p> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Written {
-    /// Bytes of the output, compressed.
+    /// Bytes that were written: of the output, compressed; in place only of
+    /// what differs.
     pub bytes: u64,
-    /// How the bulk of them got there.
+    /// How the bulk of the output got there.
     pub method: Method,
 }
 
@@ -96,20 +110,27 @@ impl Plan {
     /// the plan reads, `E_NO_SPACE` before the first byte, `E_INPUT_CHANGED`,
     /// `E_INTERRUPTED`, `E_IO`. After an error the path is what it was before.
     pub fn write_to(&self, path: impl AsRef<Path>, options: &WriteOptions<'_>) -> Result<Written> {
-        let plain = options.codec.unwrap_or_default().compression == Compression::None;
-        let size = plain.then_some(self.len());
+        let size = options.is_plain().then_some(self.len());
         let output = Destination::open(path.as_ref(), self.origin(), options.force, size)?;
-        let written = if plain && !output.is_special() {
-            options.progress.begin(self.len());
-            let copied = copy::pieces(self, output.file(), options.progress);
-            copied.map(|method| Written { bytes: self.len(), method })
-        } else {
-            self.write_stream(&mut buffered(output.file()), options)
-        };
+        let written = self.write_file(&output, false, options);
         let written = written.map_err(|e| output.write_error(e))?;
         self.check_unchanged()?;
         output.finish()?;
         Ok(written)
+    }
+
+    /// Writes to a file; one that is a `clone` of the source holds most of it.
+    fn write_file(
+        &self,
+        output: &Destination,
+        clone: bool,
+        options: &WriteOptions<'_>,
+    ) -> Result<Written> {
+        if output.is_special() || !options.is_plain() {
+            return self.write_stream(&mut buffered(output.file()), options);
+        }
+        options.progress.begin(self.len());
+        copy::pieces(self, output.file(), clone, options.progress)
     }
 
     /// Writes the output to a pipe or any other writer.

@@ -10,10 +10,14 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod archive;
+mod bundle;
 mod cases;
 mod consumers;
 mod peers;
 mod predictions;
+mod recipes;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::collections::BTreeSet;
 use std::env;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use ocitar::archive::{Archive, OpenOptions};
-use ocitar::edit::{Ledger, NamePlace, Outcome, RenameRules, Rule};
+use ocitar::edit::{Ledger, NamePlace, Outcome, Places, RenameRules, Rule};
 use serde_json::Value;
 
 use super::support::run::{Room, arg, ocitar, ocitar_reading, testdata};
@@ -52,15 +52,15 @@ fn places_are_where_the_new_name_stands() {
             let rules = RenameRules::new().rule(rule.clone().unwrap()).keep_old(add);
             let Some(after) = renamed(&archive, &rules) else { continue };
             let edit = archive.edit().rename(&rules).unwrap();
-            let changes = edit.renaming().unwrap().changes();
+            let (changes, places) = (edit.renaming().unwrap().changes(), Places::new(&archive));
             // Several names may have become one: then it stands where any did.
             for change in changes {
                 let (Outcome::Rename(new) | Outcome::Add(new)) = &change.outcome else {
-                    assert_eq!(change.places(&archive), [], "{name}");
+                    assert_eq!(places.of(change), [], "{name}");
                     continue;
                 };
                 let same = changes.iter().filter(|other| other.outcome == change.outcome);
-                let said: BTreeSet<NamePlace> = same.flat_map(|c| c.places(&archive)).collect();
+                let said: BTreeSet<NamePlace> = same.flat_map(|change| places.of(change)).collect();
                 let found = after.images().iter().flat_map(|image| image.names());
                 let found = found.filter(|name| name.reference() == Some(new));
                 let found: BTreeSet<NamePlace> =

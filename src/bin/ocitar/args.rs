@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::builder::ArgPredicate;
+use clap::parser::ValueSource;
+use clap::{ArgAction, ArgMatches, Args, Parser, Subcommand, ValueEnum};
+use ocitar::error::{Code, Error, Result};
 
 /// Read, verify and retag container image archives
 ///
@@ -70,6 +73,8 @@ pub enum Verb {
     Check(Check),
     /// Rename images, without touching a blob
     Retag(Retag),
+    /// Undo what `retag --in-place=journal` was stopped in
+    Recover(Recover),
 }
 
 #[derive(Debug, Args)]
@@ -152,8 +157,11 @@ pub struct Retag {
     /// An archive, an OCI layout directory, or `-`
     #[arg(value_name = "IN")]
     pub input: PathBuf,
-    /// The new archive, or `-`; its extension says how it is compressed
-    #[arg(value_name = "OUT")]
+    /// The new archive, or `-`; its extension says how it is compressed. Not
+    /// with --in-place
+    // Where it is absent the default is never looked at.
+    #[arg(value_name = "OUT", required = false, required_unless_present = "in_place")]
+    #[arg(default_value_if("in_place", ArgPredicate::IsPresent, "."))]
     pub output: PathBuf,
     /// `NEW` names the one image; `OLD=NEW` renames one image, or without tags
     /// a repository
@@ -201,9 +209,45 @@ pub struct Retag {
     /// Replace an existing output
     #[arg(short, long)]
     pub force: bool,
+    /// Change IN itself. `journal` writes only the bytes that differ, which takes
+    /// milliseconds; `atomic` puts a new file in its place
+    #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "atomic", conflicts_with_all = ["force", "compress"])]
+    pub in_place: Option<How>,
     /// none, gzip[:LEVEL] or zstd[:LEVEL] [default: by OUT's extension, else as IN]
     #[arg(long, value_name = "CODEC")]
     pub compress: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum How {
+    /// A new file in the place of the old one, cloned where the file system can
+    Atomic,
+    /// Into the file itself, with an undo journal beside it until that is done
+    Journal,
+}
+
+impl Retag {
+    /// With --in-place there is no OUT: what was typed in its place is a rule.
+    pub fn rule_for_output(&self, order: Option<&ArgMatches>) -> Result<Option<&str>> {
+        let source = order.and_then(|order| order.value_source("output"));
+        if self.in_place.is_none() || source != Some(ValueSource::CommandLine) {
+            return Ok(None);
+        }
+        let text = self.output.to_str().map(Some);
+        text.ok_or_else(|| Error::new(Code::Rule, "a rule that is not UTF-8"))
+    }
+}
+
+/// Undo what `retag --in-place=journal` was stopped in
+///
+/// Afterwards the file is byte for byte what it was before, or what it was to
+/// become. Until then every other verb refuses the file.
+#[derive(Debug, Args)]
+pub struct Recover {
+    /// The archive, not its journal
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
 }
 
 const RETAG_EXAMPLES: &str = "\
@@ -211,6 +255,7 @@ Examples:
   ocitar retag in.tar out.tar registry.k8s.io/pause:3.10
   ocitar retag in.tar out.tar nginx:1.27=registry.example.com/web/nginx:1.27
   ocitar retag in.tar out.tar --prefix docker.io/library=registry.example.com/hub
+  ocitar retag --in-place=journal in.tar example.com/app:v1
   docker save app | ocitar retag - out.tar.zst example.com/app:v1
 
 A file of --rules; paths in it are relative to it:

@@ -1,7 +1,7 @@
 //! What a renaming does, for people and as data.
 
 use ocitar::archive::Archive;
-use ocitar::edit::{Change, Ledger, NamePlace, Outcome, RenameRules};
+use ocitar::edit::{Change, Ledger, NamePlace, Outcome, Places, RenameRules};
 use ocitar::text::printable;
 use serde_json::{Value, json};
 
@@ -38,14 +38,18 @@ impl Changes<'_> {
     /// A row for each name a rule matches, then a list of those none does. In a
     /// width that is too small for the rows, each is a block of lines.
     pub fn table(&self, width: Option<usize>) -> String {
-        let (matched, unmatched): (Vec<_>, Vec<_>) =
-            self.list.iter().map(|change| self.row(change)).partition(|row| row.rule.is_some());
+        let places = Places::new(self.archive);
+        let (matched, unmatched): (Vec<_>, Vec<_>) = self
+            .list
+            .iter()
+            .map(|change| self.row(change, &places))
+            .partition(|row| row.rule.is_some());
         let fits = |text: &str| {
             width.is_none_or(|width| text.lines().all(|line| line.chars().count() <= width))
         };
         let mut text = Row::table(&matched);
         if !fits(&text) {
-            text = matched.iter().map(Row::block).collect();
+            text = matched.iter().map(|row| row.block(width.unwrap_or(usize::MAX))).collect();
         }
         if !unmatched.is_empty() {
             let blank = if text.is_empty() { "" } else { "\n" };
@@ -55,10 +59,10 @@ impl Changes<'_> {
         text
     }
 
-    fn row(&self, change: &Change) -> Row {
+    fn row(&self, change: &Change, places: &Places<'_>) -> Row {
         let old = change.old.as_deref().unwrap_or("<none>");
         let rule = change.rule.and_then(|rule| self.rules.rules().get(rule));
-        let places = change.places(self.archive);
+        let places = places.of(change);
         Row {
             old: printable(old).into_owned(),
             new: match &change.outcome {
@@ -83,11 +87,14 @@ impl Changes<'_> {
 
     /// The same as data, with the ledger.
     pub fn json(&self, ledger: &Ledger) -> Value {
+        let places = Places::new(self.archive);
+        let changes: Vec<Value> =
+            self.list.iter().map(|change| self.change_json(change, &places)).collect();
         let unmatched = self.list.iter().filter(|change| change.rule.is_none());
         let unmatched: Vec<&str> = unmatched.filter_map(|change| change.old.as_deref()).collect();
         let counts = self.counts();
         json!({
-            "changes": self.list.iter().map(|change| self.change_json(change)).collect::<Vec<_>>(),
+            "changes": changes,
             "unmatched": unmatched,
             "counts": {
                 "retagged": counts.retagged,
@@ -98,7 +105,7 @@ impl Changes<'_> {
         })
     }
 
-    fn change_json(&self, change: &Change) -> Value {
+    fn change_json(&self, change: &Change, places: &Places<'_>) -> Value {
         let (outcome, new) = match &change.outcome {
             Outcome::Keep => ("keep", None),
             Outcome::Rename(new) => ("rename", Some(new.to_string())),
@@ -113,7 +120,7 @@ impl Changes<'_> {
             "rule": rule.map(ToString::to_string),
             "digest": self.digest(change),
             "sites": change.sites.iter().map(|site| site.as_str()).collect::<Vec<_>>(),
-            "places": change.places(self.archive).into_iter().map(NamePlace::as_str).collect::<Vec<_>>(),
+            "places": places.of(change).into_iter().map(NamePlace::as_str).collect::<Vec<_>>(),
         })
     }
 }
@@ -152,15 +159,32 @@ impl Row {
         table(&["OLD", "NEW", "RULE", "DIGEST", "PLACES"], &rows)
     }
 
-    fn block(&self) -> String {
+    fn block(&self, width: usize) -> String {
         let Row { old, new, rule, digest, places } = self;
-        let rule = rule.as_deref().unwrap_or("-");
-        format!("{old}\n  → {new}\n    {rule}\n    {}  {places}\n", short_digest(digest))
+        let rule = wrapped(rule.as_deref().unwrap_or("-"), width);
+        format!("{old}\n  → {new}\n{rule}    {}  {places}\n", short_digest(digest))
     }
 
     fn unmatched(&self) -> Vec<String> {
         vec![self.old.clone(), self.new.clone()]
     }
+}
+
+/// Words on indented lines of at most a width, where no word is longer.
+fn wrapped(text: &str, width: usize) -> String {
+    let mut lines = String::new();
+    let mut line = "   ".to_owned();
+    for word in text.split(' ') {
+        let has_words = !line.trim().is_empty();
+        if has_words && line.chars().count() + 1 + word.chars().count() > width {
+            lines.push_str(&line);
+            lines.push('\n');
+            line = "     ".to_owned();
+        }
+        line.push(' ');
+        line.push_str(word);
+    }
+    format!("{lines}{line}\n")
 }
 
 #[cfg(test)]
@@ -203,5 +227,9 @@ mod tests {
             &digest[..12]
         );
         assert_eq!(narrow, want);
+        // Only a word that is longer than the width is not kept in it.
+        let narrow = printed(&rules, Some(50));
+        let rule = "\n    --prefix\n      docker.io/library=registry.example.com/hub\n    sha256:";
+        assert!(narrow.contains(rule), "{narrow}");
     }
 }

@@ -3,10 +3,12 @@
 mod args;
 mod changes;
 mod check;
+mod in_place;
 mod inspect;
 mod ls;
 mod output;
 mod progress;
+mod recover;
 mod report;
 mod retag;
 mod rules;
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
             let order = matches.subcommand().map(|(_, matches)| matches);
             retag::run(verb, order, &cli.common, &printer)
         }
+        Verb::Recover(verb) => recover::run(verb, &printer),
     };
     match done {
         Ok(code) => ExitCode::from(code),

@@ -18,7 +18,7 @@ use crate::changes::{Changes, Counts};
 use crate::output::{self, Printer};
 use crate::progress::Bar;
 use crate::rules::rules;
-use crate::{report, stream, verify};
+use crate::{in_place, report, stream, verify};
 
 pub fn run(
     verb: &Retag,
@@ -28,7 +28,7 @@ pub fn run(
 ) -> Result<u8> {
     // What is wrong with the request is said before anything is read.
     let rules = rules(verb, order)?;
-    let to_stdout = verb.output == Path::new("-");
+    let to_stdout = verb.in_place.is_none() && verb.output == Path::new("-");
     if to_stdout && printer.json && !verb.dry_run {
         return Err(Error::new(
             Code::Usage,
@@ -39,19 +39,23 @@ pub fn run(
         return Err(Error::new(Code::Usage, "an archive is not for a terminal")
             .hint("redirect the output or name a file"));
     }
+    let output = if verb.in_place.is_some() { &verb.input } else { &verb.output };
     let codec = codec(verb, to_stdout)?;
     let options = WriteOptions::new().force(verb.force);
-    if !to_stdout && !verb.dry_run {
-        options.check(&verb.output, &verb.input)?;
+    if verb.in_place.is_some() {
+        in_place::check(verb)?;
+    } else if !to_stdout && !verb.dry_run {
+        options.check(output, &verb.input)?;
     }
     if let Some(path) = &verb.report {
-        report::check(path, &verb.input, &verb.output, &options)?;
+        report::check(path, &verb.input, output, &options)?;
     }
 
-    if !verb.dry_run && !rules.drops_unmatched() && stream::applies(&verb.input)? {
+    let streams = verb.in_place.is_none() && !verb.dry_run && !rules.drops_unmatched();
+    if streams && stream::applies(&verb.input)? {
         return stream::run(verb, &rules, codec, common, printer);
     }
-    let folder = verb.output.parent().filter(|folder| !to_stdout && !folder.as_os_str().is_empty());
+    let folder = output.parent().filter(|folder| !to_stdout && !folder.as_os_str().is_empty());
     let access = if verb.dry_run && !verb.verify { Access::Metadata } else { Access::Whole };
     let archive = crate::open(&verb.input, access, common, folder)?;
     if verb.verify {
@@ -77,7 +81,10 @@ pub fn run(
         plan.write_stream(&mut io::stdout().lock(), &options)
     } else {
         bar.catch_signals()?;
-        plan.write_to(&verb.output, &options)
+        match verb.in_place {
+            Some(how) => in_place::write(&plan, &verb.input, how, &options, printer),
+            None => plan.write_to(output, &options),
+        }
     };
     bar.finish();
     let changes = Changes { archive: &archive, list: &list, rules: &rules };
@@ -90,7 +97,7 @@ fn codec(verb: &Retag, to_stdout: bool) -> Result<Option<Codec>> {
     if let Some(text) = &verb.compress {
         return text.parse().map(Some);
     }
-    if to_stdout {
+    if to_stdout || verb.in_place.is_some() {
         return Ok(None);
     }
     if let Some(compression) = Compression::from_extension(&verb.output) {

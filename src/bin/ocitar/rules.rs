@@ -17,7 +17,7 @@ enum Given<'a> {
 
 /// Reads the rules.
 pub fn rules(verb: &Retag, order: Option<&ArgMatches>) -> Result<RenameRules> {
-    let given = given(verb, order);
+    let given = given(verb, order)?;
     if given.is_empty() {
         return Err(Error::new(Code::Usage, "no rule was given").hint(
             "a NEW name, OLD=NEW, --prefix, --regex, --map, --rules, --registries or --hosts-dir; \
@@ -45,11 +45,13 @@ pub fn rules(verb: &Retag, order: Option<&ArgMatches>) -> Result<RenameRules> {
 }
 
 /// What was given, in the order of the command line.
-fn given<'a>(verb: &'a Retag, order: Option<&ArgMatches>) -> Vec<Given<'a>> {
+fn given<'a>(verb: &'a Retag, order: Option<&ArgMatches>) -> Result<Vec<Given<'a>>> {
     let places = |id: &str| -> Vec<usize> {
         order.and_then(|order| order.indices_of(id)).map(Iterator::collect).unwrap_or_default()
     };
     let mut given: Vec<(usize, Given<'_>)> = Vec::new();
+    let first = verb.rule_for_output(order)?;
+    given.extend(places("output").into_iter().zip(first.map(Given::Rule)));
     given.extend(places("rules").into_iter().zip(verb.rules.iter().map(|text| Given::Rule(text))));
     given.extend(
         places("prefix").into_iter().zip(verb.prefix.iter().map(|text| Given::Prefix(text))),
@@ -66,5 +68,5 @@ fn given<'a>(verb: &'a Retag, order: Option<&ArgMatches>) -> Vec<Given<'a>> {
     files("registries", &verb.registries, &|path| RuleFile::Registries { path, reverse });
     files("hosts_dir", &verb.hosts_dir, &|path| RuleFile::HostsDir { path, reverse });
     given.sort_by_key(|(place, _)| *place);
-    given.into_iter().map(|(_, given)| given).collect()
+    Ok(given.into_iter().map(|(_, given)| given).collect())
 }

@@ -16,8 +16,9 @@
 //!
 //! The first host that may be pulled from counts, else the server, as in
 //! containerd's `core/remotes/docker/config/hosts.go`: `/v2` comes behind a
-//! path unless it ends so or `override_path` is set. k3s writes such files
-//! with a table `rewrite` for each host, which its containerd reads.
+//! path unless it ends so or `override_path` is set. A file with a server and
+//! no host is read so since containerd 2; 1.6 and 1.7 ignore it. k3s writes such
+//! files with a table `rewrite` for each host, which its containerd reads.
 
 use std::collections::BTreeMap;
 use std::fs;
