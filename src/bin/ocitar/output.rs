@@ -30,13 +30,13 @@ impl Printer {
 
     /// Prints an error as one line, and its hint as another.
     pub fn error(&self, error: &Error) {
-        eprintln!("{}: {error}", self.paint("ocitar", "31"));
+        talk(format_args!("{}: {error}", self.paint("ocitar", "31")));
         self.hint(error);
     }
 
     fn hint(&self, error: &Error) {
         if let Some(hint) = error.hint_text() {
-            eprintln!("  {}: {}", self.paint("hint", "36"), printable(hint));
+            talk(format_args!("  {}: {}", self.paint("hint", "36"), printable(hint)));
         }
     }
 
@@ -45,7 +45,7 @@ impl Printer {
         for finding in findings.iter().filter(|finding| finding.severity >= Severity::Warning) {
             if !self.quiet {
                 let kind = self.paint("warning", "33");
-                eprintln!("{kind}: {}", finding.error.clone().in_archive(archive));
+                talk(format_args!("{kind}: {}", finding.error.clone().in_archive(archive)));
                 self.hint(&finding.error);
             }
         }
@@ -60,7 +60,7 @@ impl Printer {
                 _ => "31",
             };
             let kind = self.paint(finding.severity.as_str(), color);
-            eprintln!("{kind}: {}", finding.error.clone().in_archive(archive));
+            talk(format_args!("{kind}: {}", finding.error.clone().in_archive(archive)));
             self.hint(&finding.error);
         }
     }
@@ -68,13 +68,19 @@ impl Printer {
     /// Prints talk, unless it was not asked for.
     pub fn say(&self, text: &str) {
         if !self.quiet {
-            eprintln!("{text}");
+            talk(format_args!("{text}"));
         }
     }
 
     fn paint(&self, text: &str, color: &str) -> String {
         if self.color { format!("\x1b[{color}m{text}\x1b[0m") } else { text.to_owned() }
     }
+}
+
+/// Writes a line to standard error. Nobody may be listening, which is no reason
+/// to fail.
+fn talk(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
 /// Writes data to standard output. A reader that has gone away is no failure.
