@@ -42,17 +42,13 @@ pub struct Streamed {
 /// `E_IO`.
 pub fn is_stream(path: &Path) -> Result<bool> {
     let fail = |e: io::Error| Error::io(path, e);
-    let mut file = File::open(path).map_err(fail)?;
+    let file = File::open(path).map_err(fail)?;
     let kind = file.metadata().map_err(fail)?;
     if !kind.is_file() {
         return Ok(!kind.is_dir());
     }
-    let mut head = Vec::new();
-    Read::by_ref(&mut file)
-        .take(Compression::SNIFF_LEN as u64)
-        .read_to_end(&mut head)
-        .map_err(fail)?;
-    Ok(Compression::sniff(&head) != Compression::None)
+    let (compression, _) = Compression::read_head(&file).map_err(fail)?;
+    Ok(compression != Compression::None)
 }
 
 /// One pass over one stream.
@@ -105,10 +101,8 @@ impl<'r> Pass<'r> {
                 "images cannot be dropped from a stream in one pass",
             ));
         }
-        let mut head = Vec::new();
-        let sniffed = input.by_ref().take(Compression::SNIFF_LEN as u64).read_to_end(&mut head);
-        sniffed.map_err(|e| Error::io(label, e))?;
-        let compression = Compression::sniff(&head);
+        let (compression, head) =
+            Compression::read_head(&mut input).map_err(|e| Error::io(label, e))?;
         let codec = options.codec.unwrap_or(compression.into());
         let whole = io::Cursor::new(head).chain(input);
         options.progress.begin(0);
@@ -203,9 +197,9 @@ impl<'r> Pass<'r> {
         }
         let archive = archive.check()?;
         let edit = archive.edit().rename(self.rules)?;
-        let changes = edit.renaming().map(|renaming| renaming.changes().to_vec());
+        let changes = edit.changes().to_vec();
         let plan = edit.plan()?;
         plan.visit_from(passed.held_from, &mut |bytes| outlet.put(bytes))?;
-        Ok((archive, changes.unwrap_or_default()))
+        Ok((archive, changes))
     }
 }

@@ -359,18 +359,6 @@ impl Archive {
         self.files_of(image).iter().map(|entry| entry.span.len).sum()
     }
 
-    /// Fails when the file was written to since it was opened.
-    ///
-    /// # Errors
-    ///
-    /// `E_INPUT_CHANGED`.
-    pub fn check_unchanged(&self) -> Result<()> {
-        match &self.store {
-            Store::Tar(tar) => tar.source.check_unchanged(),
-            Store::Directory(_) => Ok(()),
-        }
-    }
-
     /// Whether layers can be read, or only what was kept of a stream.
     #[must_use]
     pub fn is_whole(&self) -> bool {

@@ -142,10 +142,8 @@ impl OpenOptions {
     pub fn open_stream(&self, label: impl Into<String>, mut input: impl Read) -> Result<Archive> {
         let label = label.into();
         let fail = |error: Error| error.in_archive(label.clone());
-        let mut head = Vec::with_capacity(Compression::SNIFF_LEN);
-        let read = input.by_ref().take(Compression::SNIFF_LEN as u64).read_to_end(&mut head);
-        read.map_err(|e| Error::io(&label, e))?;
-        let compression = Compression::sniff(&head);
+        let (compression, head) =
+            Compression::read_head(&mut input).map_err(|e| Error::io(&label, e))?;
         let skippable_first = compression == Compression::Zstd && head[0] != 0x28;
         let whole = io::Cursor::new(head).chain(input);
         let mut stream = Decoder::new(compression, whole, &self.limits).map_err(fail)?;

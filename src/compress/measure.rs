@@ -42,10 +42,7 @@ pub(crate) fn measure(
 ) -> Result<Facts> {
     let hashers = wanted.algorithms.iter().map(|a| (*a, Hasher::new(*a))).collect();
     let mut input = Tee { reader, hashers, progress };
-    let mut head = Vec::with_capacity(Compression::SNIFF_LEN);
-    let read = input.by_ref().take(Compression::SNIFF_LEN as u64).read_to_end(&mut head);
-    read.map_err(decode_error)?;
-    let compression = Compression::sniff(&head);
+    let (compression, head) = Compression::read_head(&mut input).map_err(decode_error)?;
     let mut unpacked = None;
     if wanted.content && compression != Compression::None {
         let whole = io::Cursor::new(head).chain(&mut input);

@@ -9,6 +9,7 @@ mod encode;
 mod measure;
 
 use std::fmt;
+use std::io::{self, Read};
 use std::path::Path;
 
 pub(crate) use decode::{Decoder, decode_error};
@@ -50,6 +51,14 @@ impl Compression {
             [b'B', b'Z', b'h', b'1'..=b'9', ..] => Compression::Bzip2,
             _ => Compression::None,
         }
+    }
+
+    /// Reads the start of a stream and sniffs it. The bytes that were read come
+    /// back too: they belong before the rest.
+    pub(crate) fn read_head(stream: impl Read) -> io::Result<(Compression, Vec<u8>)> {
+        let mut head = Vec::with_capacity(Self::SNIFF_LEN);
+        stream.take(Self::SNIFF_LEN as u64).read_to_end(&mut head)?;
+        Ok((Self::sniff(&head), head))
     }
 
     /// What a file's extension asks for when it is written: `.tar`, `.tar.gz`,

@@ -53,6 +53,13 @@ impl Edit<'_> {
         Ok(self)
     }
 
+    /// Every name of the archive and what happens to it; nothing where nothing
+    /// is renamed.
+    #[must_use]
+    pub fn changes(&self) -> &[Change] {
+        self.renaming.as_ref().map_or(&[], Renaming::changes)
+    }
+
     /// What the renaming will do.
     #[must_use]
     pub fn renaming(&self) -> Option<&Renaming> {

@@ -72,7 +72,7 @@ pub fn run(
     if verb.dry_run {
         return dry_run(&archive, edit, &rules, printer).map(|()| 0);
     }
-    let list = edit.renaming().map(|renaming| renaming.changes().to_vec()).unwrap_or_default();
+    let list = edit.changes().to_vec();
     let plan = edit.plan().map_err(fail)?;
     let codec = codec.unwrap_or(archive.compression().into());
     let bar = Bar::new(common, "writing");
@@ -120,7 +120,7 @@ fn dry_run(
     rules: &RenameRules,
     printer: &Printer,
 ) -> Result<()> {
-    let list = edit.renaming().map(|renaming| renaming.changes().to_vec()).unwrap_or_default();
+    let list = edit.changes().to_vec();
     let ledger = edit.ledger();
     // The plan is made for its checks, and for its length. It needs headers,
     // which are not kept of a compressed or piped archive.
