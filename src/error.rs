@@ -188,6 +188,12 @@ codes! {
     ImageRootfs = "E_IMG_ROOTFS", Content;
     /// A platform the index promises is not complete.
     PlatformMissing = "E_PLATFORM_MISSING", Content;
+    /// An image has several platforms where the output holds one.
+    PlatformChoice = "E_PLATFORM_CHOICE", Content;
+    /// An image that alone is larger than a part may be.
+    PartSize = "E_PART_SIZE", Content;
+    /// A signature or an attestation would be about a digest that is gone.
+    Referrer = "E_REFERRER", Content;
     /// No image or no platform of the archive answers to what was asked.
     NoMatch = "E_NO_MATCH", Content;
 

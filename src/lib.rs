@@ -72,6 +72,7 @@
 //! rayon's global pool alone. It needs a Unix; kernel copies are for Linux.
 
 pub mod archive;
+pub mod bundle;
 pub mod compress;
 pub mod diagnostics;
 pub mod digest;

@@ -45,7 +45,7 @@ pub struct Plan {
     pieces: Vec<Piece>,
     len: u64,
     /// What the bytes come from, which an output must not overwrite.
-    origin: Option<Origin>,
+    origins: Vec<Origin>,
 }
 
 impl Plan {
@@ -67,8 +67,8 @@ impl Plan {
         self.len == 0
     }
 
-    pub(crate) fn origin(&self) -> Option<&Origin> {
-        self.origin.as_ref()
+    pub(crate) fn origins(&self) -> &[Origin] {
+        &self.origins
     }
 
     /// Fails when an input was written to since it was opened.
@@ -126,9 +126,9 @@ pub(crate) struct PlanBuilder {
 }
 
 impl PlanBuilder {
-    /// A plan of pieces from this origin.
-    pub(crate) fn new(origin: &Origin) -> PlanBuilder {
-        PlanBuilder { plan: Plan { origin: Some(origin.clone()), ..Plan::default() } }
+    /// A plan of pieces from these origins.
+    pub(crate) fn new(origins: Vec<Origin>) -> PlanBuilder {
+        PlanBuilder { plan: Plan { origins, ..Plan::default() } }
     }
 
     pub(crate) fn span(&mut self, span: Span) {

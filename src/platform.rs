@@ -191,6 +191,13 @@ impl PlatformSpec {
     }
 }
 
+/// Asks for just this platform.
+impl From<Platform> for PlatformSpec {
+    fn from(platform: Platform) -> Self {
+        Self(platform)
+    }
+}
+
 impl FromStr for PlatformSpec {
     type Err = PlatformError;
 

@@ -127,7 +127,7 @@ impl<'r> Pass<'r> {
         output: &Path,
         options: &WriteOptions<'_>,
     ) -> Result<Streamed> {
-        write::stream_to_file(output, None, options.force, |out| {
+        write::stream_to_file(output, &[], options.force, |out| {
             self.write_stream(label, input, out, options)
         })
     }
@@ -160,7 +160,7 @@ impl<'r> Pass<'r> {
         options: &WriteOptions<'_>,
     ) -> Result<Streamed> {
         let origin = Origin::of(input).map_err(|e| Error::io(input, e))?;
-        write::stream_to_file(output, Some(&origin), options.force, |out| {
+        write::stream_to_file(output, &[origin], options.force, |out| {
             self.write_file(input, out, options)
         })
     }

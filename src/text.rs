@@ -48,6 +48,26 @@ pub fn size(bytes: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
+/// Reads a byte count: digits, with K, M, G or T behind them (or KiB and so on)
+/// for powers of 1024, or kB, MB, GB or TB for powers of 1000.
+#[must_use]
+pub fn parse_size(text: &str) -> Option<u64> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let unit = unit.to_ascii_lowercase();
+    let (letter, base): (&str, u64) = match &*unit {
+        "" | "b" => ("", 1),
+        "ib" => return None,
+        unit => match unit.strip_suffix("ib") {
+            Some(letter) => (letter, 1024),
+            None => unit.strip_suffix('b').map_or((unit, 1024), |letter| (letter, 1000)),
+        },
+    };
+    let power = ["", "k", "m", "g", "t"].iter().position(|known| *known == letter)?;
+    let factor = base.checked_pow(u32::try_from(power).ok()?)?;
+    number.parse::<u64>().ok()?.checked_mul(factor)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,6 +83,32 @@ mod tests {
         ];
         for (text, want) in rows {
             assert_eq!(printable(text), want);
+        }
+    }
+
+    #[test]
+    fn sizes_are_read() {
+        let rows = [
+            ("0", Some(0)),
+            ("512", Some(512)),
+            ("7b", Some(7)),
+            ("4GiB", Some(4 << 30)),
+            ("4g", Some(4 << 30)),
+            ("4GB", Some(4_000_000_000)),
+            ("16M", Some(16 << 20)),
+            ("2kB", Some(2000)),
+            ("1T", Some(1 << 40)),
+            ("", None),
+            ("G", None),
+            ("-1", None),
+            ("1.5G", None),
+            ("4 GiB", None),
+            ("4XB", None),
+            ("4iB", None),
+            ("99999999999T", None),
+        ];
+        for (text, want) in rows {
+            assert_eq!(parse_size(text), want, "{text}");
         }
     }
 

@@ -142,19 +142,20 @@ impl Manifests<'_> {
         let config = body.config_view.as_ref().map(|view| view.platform.clone());
         ImageManifest {
             descriptor: Some(descriptor.clone()),
-            kind: kind_of(descriptor, graph),
+            kind: kind_of(descriptor, graph.get(&descriptor.digest).map(|node| &node.content)),
             platform: descriptor.platform.clone().or(config),
             body,
         }
     }
 }
 
-fn kind_of(descriptor: &Descriptor, graph: &Graph) -> ManifestKind {
+/// What the manifest a descriptor leads to is for.
+pub(crate) fn kind_of(descriptor: &Descriptor, content: Option<&Content>) -> ManifestKind {
     if descriptor.is_attestation() {
         let subject = descriptor.annotation(annotation::REFERENCE_DIGEST);
         return ManifestKind::Attestation(subject.and_then(|text| text.parse().ok()));
     }
-    match graph.get(&descriptor.digest).map(|node| &node.content) {
+    match content {
         Some(Content::Manifest(manifest))
             if manifest.config.media_type.class() != MediaClass::Config =>
         {

@@ -445,16 +445,20 @@ struct IndexEdit<'d> {
 }
 
 impl IndexEdit<'_> {
+    fn text(&self, node: &Node) -> &[u8] {
+        &self.document.bytes[node.span.clone()]
+    }
+
     fn rename(&mut self, descriptor: usize, name: &Reference) -> Result<()> {
         let node = &self.array.array()?[descriptor];
-        self.edits.replace(node, named_descriptor(self.document, node, name)?);
+        self.edits.replace(node, named_descriptor(self.text(node), name)?);
         Ok(())
     }
 
     /// Adds a copy of a descriptor under another name, behind one that stays.
     fn clone_behind(&mut self, anchor: usize, descriptor: usize, name: &Reference) -> Result<()> {
         let node = &self.array.array()?[descriptor];
-        let text = named_descriptor(self.document, node, name)?;
+        let text = named_descriptor(self.text(node), name)?;
         self.edits.insert_item(self.array, anchor, &text);
         Ok(())
     }
@@ -490,8 +494,7 @@ fn names_by_descriptor(image: &Image) -> HashMap<usize, Vec<usize>> {
 /// missing. `ref.name` gets the tag where it held a tag and the full name where
 /// it held one that the layout's grammar allows; it is only added to a
 /// descriptor that had neither.
-fn named_descriptor(document: &Document, node: &Node, name: &Reference) -> Result<String> {
-    let bytes = &document.bytes[node.span.clone()];
+pub(crate) fn named_descriptor(bytes: &[u8], name: &Reference) -> Result<String> {
     let root = json::parse(bytes, &crate::limits::Limits::default())?;
     let full = name.to_string();
     let annotations = root.field_or_null("annotations")?;

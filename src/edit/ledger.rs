@@ -12,7 +12,8 @@ use crate::platform::Platform;
 /// Every index, manifest and configuration of an archive that is in it, once,
 /// with its digest before an edit and after it.
 ///
-/// Renaming changes no digest; dropping an image takes some away.
+/// Renaming changes no digest; dropping an image takes some away; an index that
+/// loses platforms gets another, and an image that had no manifest gets one.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     entries: Vec<LedgerEntry>,
@@ -24,8 +25,8 @@ pub struct Ledger {
 pub struct LedgerEntry {
     /// What it is.
     pub kind: LedgerKind,
-    /// Its digest in the input.
-    pub before: Digest,
+    /// Its digest in the input; `None` when it was not there.
+    pub before: Option<Digest>,
     /// Its digest in the output; `None` when it is no longer there.
     pub after: Option<Digest>,
     /// The platform of a manifest or a configuration, where one is known.
@@ -67,7 +68,22 @@ impl Ledger {
     /// Whether every document that stays has the digest it had.
     #[must_use]
     pub fn is_unchanged(&self) -> bool {
-        self.entries.iter().all(|entry| entry.after.is_none_or(|after| after == entry.before))
+        self.entries.iter().all(|entry| entry.after.is_none() || entry.after == entry.before)
+    }
+
+    /// The documents of archives, each with what becomes of it.
+    pub(crate) fn of(archives: &[&Archive], after: &dyn Fn(&Digest) -> Option<Digest>) -> Ledger {
+        let mut book = Book::new(after);
+        for archive in archives {
+            archive.images().iter().for_each(|image| book.image(archive, image));
+            archive.referrers().for_each(|top| book.referrer(archive, top));
+        }
+        book.ledger
+    }
+
+    /// Adds a document that was not there before.
+    pub(crate) fn add(&mut self, kind: LedgerKind, after: Digest, platform: Option<Platform>) {
+        self.entries.push(LedgerEntry { kind, before: None, after: Some(after), platform });
     }
 }
 
@@ -79,17 +95,18 @@ impl Edit<'_> {
         let renaming = self.renaming.as_ref().unwrap_or(&unchanged);
         let dropped: HashSet<usize> = renaming.dropped().collect();
         let gone: HashSet<usize> = referrers(self.archive, renaming).into_iter().collect();
-        let (seen, ledger) = (HashSet::new(), Ledger::default());
-        let mut book = Book { archive: self.archive, stays: true, seen, ledger };
         // What stays comes first: a document two images share stays with one.
+        let mut book = Book::new(&|digest| Some(*digest));
         for stays in [true, false] {
-            book.stays = stays;
+            if !stays {
+                book.after = &|_| None;
+            }
             let images = self.archive.images().iter().enumerate();
             let chosen = images.filter(|(at, _)| dropped.contains(at) != stays);
-            chosen.for_each(|(_, image)| book.image(image));
+            chosen.for_each(|(_, image)| book.image(self.archive, image));
             let positions = self.archive.referrer_positions().iter();
             for at in positions.filter(|at| gone.contains(at) != stays) {
-                book.referrer(&self.archive.documents.tops[*at]);
+                book.referrer(self.archive, &self.archive.documents.tops[*at]);
             }
         }
         book.ledger
@@ -98,24 +115,27 @@ impl Edit<'_> {
 
 /// A ledger that is being written.
 struct Book<'a> {
-    archive: &'a Archive,
-    /// Whether what is entered stays.
-    stays: bool,
+    /// What becomes of a document.
+    after: &'a dyn Fn(&Digest) -> Option<Digest>,
     seen: HashSet<(LedgerKind, Digest)>,
     ledger: Ledger,
 }
 
-impl Book<'_> {
+impl<'a> Book<'a> {
+    fn new(after: &'a dyn Fn(&Digest) -> Option<Digest>) -> Book<'a> {
+        Book { after, seen: HashSet::new(), ledger: Ledger::default() }
+    }
+
     fn enter(&mut self, kind: LedgerKind, before: Digest, platform: Option<Platform>) {
         if self.seen.insert((kind, before)) {
-            let after = self.stays.then_some(before);
+            let (before, after) = (Some(before), (self.after)(&before));
             self.ledger.entries.push(LedgerEntry { kind, before, after, platform });
         }
     }
 
-    fn image(&mut self, image: &Image) {
+    fn image(&mut self, archive: &Archive, image: &Image) {
         if let Target::Manifest(top) = image.target() {
-            self.indexes(top.digest);
+            self.indexes(archive, top.digest);
         }
         for manifest in image.manifests() {
             let own = manifest.descriptor().filter(|_| manifest.is_present());
@@ -129,11 +149,11 @@ impl Book<'_> {
     }
 
     /// An index and those below it.
-    fn indexes(&mut self, top: Digest) {
+    fn indexes(&mut self, archive: &Archive, top: Digest) {
         let mut queue = vec![top];
         while let Some(digest) = queue.pop() {
             let is_new = !self.seen.contains(&(LedgerKind::Index, digest));
-            if let Some(index) = self.archive.index(&digest).filter(|_| is_new) {
+            if let Some(index) = archive.index(&digest).filter(|_| is_new) {
                 self.enter(LedgerKind::Index, digest, None);
                 queue.extend(index.manifests.iter().rev().map(|child| child.digest));
             }
@@ -141,13 +161,13 @@ impl Book<'_> {
     }
 
     /// What is attached to an image: a manifest, or an index of such.
-    fn referrer(&mut self, top: &Descriptor) {
-        self.indexes(top.digest);
-        let index = self.archive.index(&top.digest);
+    fn referrer(&mut self, archive: &Archive, top: &Descriptor) {
+        self.indexes(archive, top.digest);
+        let index = archive.index(&top.digest);
         for child in index.map_or(std::slice::from_ref(top), |index| &index.manifests) {
-            if let Some(manifest) = self.archive.manifest(&child.digest) {
+            if let Some(manifest) = archive.manifest(&child.digest) {
                 self.enter(LedgerKind::Manifest, child.digest, None);
-                if self.archive.blob(&manifest.config.digest).is_some() {
+                if archive.blob(&manifest.config.digest).is_some() {
                     self.enter(LedgerKind::Config, manifest.config.digest, None);
                 }
             }

@@ -17,6 +17,7 @@ mod verbatim;
 use crate::archive::Archive;
 use crate::error::Result;
 use crate::plan::Plan;
+pub(crate) use documents::named_descriptor;
 pub use ledger::{Ledger, LedgerEntry, LedgerKind};
 pub use places::{NamePlace, Places};
 pub use rename::{Change, Outcome, Renaming};

@@ -37,7 +37,7 @@ fn tar_plan(
     let source = &tar.source;
     let span =
         |from: u64, to: u64| Span { source: Arc::clone(source), offset: from, len: to - from };
-    let mut plan = PlanBuilder::new(archive.origin());
+    let mut plan = PlanBuilder::new(vec![archive.origin().clone()]);
     let mut done = 0;
     for member in tar.index.members() {
         let document =
@@ -75,18 +75,18 @@ fn directory_plan(
     documents: &HashMap<&str, Vec<u8>>,
     gone: &Gone,
 ) -> Result<Plan> {
-    let mut plan = PlanBuilder::new(archive.origin());
+    let mut plan = PlanBuilder::new(vec![archive.origin().clone()]);
     let mut folders = HashSet::new();
     for entry in archive.store.entries().filter(|entry| !gone.files.contains(&entry.name)) {
         let ends = entry.name.match_indices('/').map(|(at, _)| &entry.name[..at]);
         for folder in ends {
             if folders.insert(folder.to_owned()) {
-                plan.bytes(directory_header(folder)?);
+                plan.bytes(directory_header(folder, 0)?);
             }
         }
         let new = documents.get(&*entry.name);
         let len = new.map_or(entry.span.len, |bytes| bytes.len() as u64);
-        plan.bytes(file_header(&entry.name, len)?);
+        plan.bytes(file_header(&entry.name, len, 0)?);
         match new {
             Some(bytes) => plan.bytes(bytes.clone()),
             None => plan.span(entry.span),

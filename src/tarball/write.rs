@@ -41,7 +41,8 @@ pub(crate) fn resized(source: &Source, member: &Member, size: u64) -> Result<Vec
         header.set_uid(old.uid().map_err(bad)?);
         header.set_gid(old.gid().map_err(bad)?);
         header.set_mtime(old.mtime().map_err(bad)?);
-        set_name(&mut header, &mut headers, &member.name)?;
+        let records = set_name(&mut header, &member.name);
+        put_records(&mut headers, &records);
     }
     header.set_size(size);
     header.set_cksum();
@@ -55,51 +56,72 @@ pub(crate) fn resized(source: &Source, member: &Member, size: u64) -> Result<Vec
     Ok(headers)
 }
 
-/// The canonical header of a regular file: owner 0, mode 0644, time 0.
-pub(crate) fn file_header(name: &str, size: u64) -> Result<Vec<u8>> {
-    canonical(name, tar::EntryType::Regular, 0o644, size)
+/// The canonical header of a regular file: owner 0, mode 0644, and a time in
+/// seconds since 1970.
+pub(crate) fn file_header(name: &str, size: u64, mtime: u64) -> Result<Vec<u8>> {
+    canonical(name, tar::EntryType::Regular, 0o644, size, mtime)
 }
 
-/// The canonical header of a directory: owner 0, mode 0755, time 0.
-pub(crate) fn directory_header(name: &str) -> Result<Vec<u8>> {
-    canonical(&format!("{name}/"), tar::EntryType::Directory, 0o755, 0)
+/// The canonical header of a directory: owner 0, mode 0755, and a time in
+/// seconds since 1970.
+pub(crate) fn directory_header(name: &str, mtime: u64) -> Result<Vec<u8>> {
+    canonical(&format!("{name}/"), tar::EntryType::Directory, 0o755, 0, mtime)
 }
 
-fn canonical(name: &str, kind: tar::EntryType, mode: u32, size: u64) -> Result<Vec<u8>> {
+fn canonical(
+    name: &str,
+    kind: tar::EntryType,
+    mode: u32,
+    size: u64,
+    mtime: u64,
+) -> Result<Vec<u8>> {
     let mut headers = Vec::new();
     let mut header = tar::Header::new_ustar();
     header.set_entry_type(kind);
     header.set_mode(mode);
     header.set_uid(0);
     header.set_gid(0);
-    header.set_mtime(0);
+    header.set_mtime(mtime);
     header.set_size(size);
-    set_name(&mut header, &mut headers, name)?;
+    let mut records = set_name(&mut header, name);
+    if size > MAX_OCTAL_SIZE {
+        // The header says it in base-256 and the record in digits: readers know
+        // one or the other.
+        records.extend(pax_record("size", &size.to_string()));
+    }
+    put_records(&mut headers, &records);
     header.set_cksum();
     headers.extend_from_slice(header.as_bytes());
     Ok(headers)
 }
 
-/// Sets a name of up to 100 bytes in the header, a longer one in a pax header
-/// before it; never the prefix field, never GNU's `L`.
-fn set_name(header: &mut tar::Header, before: &mut Vec<u8>, name: &str) -> Result<()> {
-    if name.len() <= 100 {
-        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
-        return Ok(());
+/// Sets a name of up to 100 bytes in the header; a longer one takes a pax
+/// record, which is returned; never the prefix field, never GNU's `L`.
+fn set_name(header: &mut tar::Header, name: &str) -> Vec<u8> {
+    let is_long = name.len() > 100;
+    let cut = if is_long {
+        name.char_indices().map(|(i, _)| i).take_while(|i| *i <= 100).last().unwrap_or(0)
+    } else {
+        name.len()
+    };
+    header.as_old_mut().name[..cut].copy_from_slice(&name.as_bytes()[..cut]);
+    if is_long { pax_record("path", name) } else { Vec::new() }
+}
+
+/// Writes a pax header with these records, if there are any.
+fn put_records(before: &mut Vec<u8>, records: &[u8]) {
+    if records.is_empty() {
+        return;
     }
-    let record = pax_record("path", name);
     let mut pax = tar::Header::new_ustar();
     pax.set_entry_type(tar::EntryType::XHeader);
     pax.set_mode(0o644);
     pax.as_old_mut().name[..9].copy_from_slice(b"PaxHeader");
-    pax.set_size(record.len() as u64);
+    pax.set_size(records.len() as u64);
     pax.set_cksum();
     before.extend_from_slice(pax.as_bytes());
-    before.extend_from_slice(&record);
-    before.resize(before.len() + padding(record.len() as u64), 0);
-    let cut = name.char_indices().map(|(i, _)| i).take_while(|i| *i <= 100).last().unwrap_or(0);
-    header.as_old_mut().name[..cut].copy_from_slice(&name.as_bytes()[..cut]);
-    Ok(())
+    before.extend_from_slice(records);
+    before.resize(before.len() + padding(records.len() as u64), 0);
 }
 
 /// One pax record: its length counts its own digits.

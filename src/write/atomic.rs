@@ -1,21 +1,29 @@
 //! A file that appears whole or not at all.
+//!
+//! The bytes go to a file without a name in the folder of the output
+//! ([`Temporary`]), are synced, and get the name in one step; then the folder is
+//! synced. A file that is replaced hands on its mode, its access list and as far
+//! as possible its owner and group. Other extended attributes and its hard links
+//! stay with the old file.
 
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use tempfile::{Builder, NamedTempFile};
+use rustix::fs::XattrFlags;
+use rustix::io::Errno;
 
 use crate::archive::Origin;
 use crate::error::{Code, Error, Result};
 use crate::source::settled::{self, folder_of, follow};
 use crate::text;
+use crate::write::temporary::Temporary;
 
 /// An output being written.
 pub(super) enum Destination {
-    /// A temporary file in the folder of `path`, gone unless it is finished.
-    Temporary { file: NamedTempFile, path: PathBuf, replace: bool },
+    /// What will be the file `path` when it is finished, and else is gone.
+    Temporary { file: Temporary, path: PathBuf, replace: bool },
     /// A device or fifo, which cannot be replaced.
     Special { file: File, path: PathBuf },
 }
@@ -28,7 +36,7 @@ pub(super) struct Resolved {
 
 /// Follows links to the file that is to be written: a link is kept and what it
 /// leads to is replaced, or made where it leads nowhere.
-pub(super) fn resolve(path: &Path, input: Option<&Origin>, force: bool) -> Result<Resolved> {
+pub(super) fn resolve(path: &Path, inputs: &[Origin], force: bool) -> Result<Resolved> {
     let path = follow(path)?;
     let name = || path.display().to_string();
     let old = match fs::metadata(&path) {
@@ -36,7 +44,7 @@ pub(super) fn resolve(path: &Path, input: Option<&Origin>, force: bool) -> Resul
         Err(e) if e.kind() == io::ErrorKind::NotFound => None,
         Err(e) => return Err(Error::io(&path, e)),
     };
-    if is_input(&path, old.as_ref(), input) {
+    if inputs.iter().any(|input| is_input(&path, old.as_ref(), input)) {
         return Err(Error::new(Code::OutSame, "the output is the input, or a part of it")
             .in_archive(name())
             .hint("write to another file, then rename it"));
@@ -61,15 +69,25 @@ pub(super) fn resolve(path: &Path, input: Option<&Origin>, force: bool) -> Resul
     Ok(Resolved { path, old })
 }
 
+impl Resolved {
+    /// Fails when no file can be made there; leaves nothing.
+    pub(super) fn probe(&self) -> Result<()> {
+        match &self.old {
+            Some(old) if !old.is_file() => Ok(()),
+            _ => temporary(&self.path, None).map(drop),
+        }
+    }
+}
+
 impl Destination {
     /// Checks the path, and the space when the size is known, and starts.
     pub(super) fn open(
         path: &Path,
-        input: Option<&Origin>,
+        inputs: &[Origin],
         force: bool,
         size: Option<u64>,
     ) -> Result<Destination> {
-        let Resolved { path, old } = resolve(path, input, force)?;
+        let Resolved { path, old } = resolve(path, inputs, force)?;
         if old.as_ref().is_some_and(|old| !old.is_file()) {
             let file = fs::OpenOptions::new().write(true).open(&path);
             let file = file.map_err(|e| Error::io(&path, e))?;
@@ -80,18 +98,9 @@ impl Destination {
         Ok(Destination::Temporary { file, path, replace: force })
     }
 
-    /// Starts a file that takes the place of one, and its mode and as far as
-    /// possible its owner: who edits a file in place does not mean to own it.
+    /// Starts a file that takes the place of one.
     pub(super) fn replacing(path: PathBuf, old: &Metadata) -> Result<Destination> {
         let file = temporary(&path, Some(old))?;
-        let new = file.as_file().metadata().map_err(|e| Error::io(&path, e))?;
-        if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
-            let give = |owner| fchown(file.as_file(), owner, Some(old.gid()));
-            // Only root may give files away; a group of one's own is allowed.
-            let _ = give(Some(old.uid())).or_else(|_| give(None));
-            // Changing the owner may have cleared bits of the mode.
-            file.as_file().set_permissions(old.permissions()).map_err(|e| Error::io(&path, e))?;
-        }
         Ok(Destination::Temporary { file, path, replace: true })
     }
 
@@ -106,7 +115,7 @@ impl Destination {
 
     pub(super) fn file(&self) -> &File {
         match self {
-            Destination::Temporary { file, .. } => file.as_file(),
+            Destination::Temporary { file, .. } => file.file(),
             Destination::Special { file, .. } => file,
         }
     }
@@ -129,19 +138,15 @@ impl Destination {
             return Ok(());
         };
         let fail = |e: io::Error| Error::io(&path, e);
-        file.as_file().sync_all().map_err(fail)?;
-        if replace {
-            file.persist(&path).map_err(|e| fail(e.error))?;
-        } else {
-            file.persist_noclobber(&path).map_err(|e| match e.error.kind() {
-                io::ErrorKind::AlreadyExists => {
-                    Error::new(Code::OutExists, "the output appeared while it was written")
-                        .in_archive(path.display().to_string())
-                        .hint("--force replaces it")
-                }
-                _ => fail(e.error),
-            })?;
-        }
+        file.file().sync_all().map_err(fail)?;
+        file.keep(&path, replace).map_err(|e| match e.kind() {
+            io::ErrorKind::AlreadyExists if !replace => {
+                Error::new(Code::OutExists, "the output appeared while it was written")
+                    .in_archive(path.display().to_string())
+                    .hint("--force replaces it")
+            }
+            _ => fail(e),
+        })?;
         let folder = folder_of(&path);
         match File::open(folder) {
             Ok(open) => open.sync_all().map_err(|e| Error::io(folder, e)),
@@ -151,45 +156,61 @@ impl Destination {
     }
 }
 
-/// A temporary file in the folder of `path`, with the mode of what it replaces.
-fn temporary(path: &Path, old: Option<&Metadata>) -> Result<NamedTempFile> {
+/// What is to become the file `path`.
+fn temporary(path: &Path, old: Option<&Metadata>) -> Result<Temporary> {
     let folder = folder_of(path);
     // As `open` would create it; a replaced file keeps its mode.
     let mode = old.map_or(0o666, |old| old.permissions().mode() & 0o7777);
-    let file = Builder::new()
-        .prefix(".ocitar.")
-        .suffix(".tmp")
-        .permissions(fs::Permissions::from_mode(mode))
-        .tempfile_in(folder)
-        .map_err(|e| Error::io(folder, plain_error(e)))?;
+    let file = Temporary::new(folder, mode).map_err(|e| Error::io(folder, e))?;
     if let Some(old) = old {
-        file.as_file().set_permissions(old.permissions()).map_err(|e| Error::io(path, e))?;
+        take_after(file.file(), path, old).map_err(|e| Error::io(path, e))?;
     }
     Ok(file)
 }
 
-/// Whether writing here would overwrite what is read.
-fn is_input(path: &Path, old: Option<&Metadata>, input: Option<&Origin>) -> bool {
-    match input {
-        Some(Origin::File(device, inode)) => {
-            old.is_some_and(|old| (old.dev(), old.ino()) == (*device, *inode))
-        }
-        Some(Origin::Directory(root)) => {
-            let folder = folder_of(path).canonicalize();
-            folder.is_ok_and(|folder| folder.starts_with(root))
-        }
-        Some(Origin::Stream) | None => false,
+/// Makes a file as accessible as the one it is to replace, and no more.
+fn take_after(file: &File, path: &Path, old: &Metadata) -> io::Result<()> {
+    let new = file.metadata()?;
+    if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
+        let give = |owner| fchown(file, owner, Some(old.gid()));
+        // Only root may give files away; a group of one's own is allowed.
+        let _ = give(Some(old.uid())).or_else(|_| give(None));
+    }
+    let mut permissions = old.permissions();
+    if copy_access_list(path, file).is_err() {
+        // The group's bits stood for all who were on the list.
+        permissions.set_mode(permissions.mode() & !0o070);
+    }
+    // Last, because all of the above may clear bits of the mode.
+    file.set_permissions(permissions)
+}
+
+/// Gives a file the access list of another; none, when that has none, instead
+/// of the one it got from its folder.
+fn copy_access_list(from: &Path, to: &File) -> rustix::io::Result<()> {
+    const NAME: &str = "system.posix_acl_access";
+    // As large as Linux lets an attribute be.
+    let mut list = vec![0; 64 << 10];
+    match rustix::fs::getxattr(from, NAME, &mut list) {
+        Ok(len) => rustix::fs::fsetxattr(to, NAME, &list[..len], XattrFlags::empty()),
+        Err(_) => match rustix::fs::fremovexattr(to, NAME) {
+            Err(Errno::NODATA | Errno::OPNOTSUPP) | Ok(()) => Ok(()),
+            Err(error) => Err(error),
+        },
     }
 }
 
-/// The error without the name of the temporary file, which means nothing to
-/// anyone.
-fn plain_error(error: io::Error) -> io::Error {
-    match std::error::Error::source(&error).and_then(|e| e.downcast_ref::<io::Error>()) {
-        Some(inner) => {
-            inner.raw_os_error().map_or(inner.kind().into(), io::Error::from_raw_os_error)
+/// Whether writing here would overwrite what is read.
+fn is_input(path: &Path, old: Option<&Metadata>, input: &Origin) -> bool {
+    match input {
+        Origin::File(device, inode) => {
+            old.is_some_and(|old| (old.dev(), old.ino()) == (*device, *inode))
         }
-        None => error.kind().into(),
+        Origin::Directory(root) => {
+            let folder = folder_of(path).canonicalize();
+            folder.is_ok_and(|folder| folder.starts_with(root))
+        }
+        Origin::Stream => false,
     }
 }
 

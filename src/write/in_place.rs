@@ -166,8 +166,8 @@ impl Target {
     }
 
     fn is_origin_of(&self, plan: &Plan) -> Result<()> {
-        match plan.origin() {
-            Some(Origin::File(device, inode))
+        match plan.origins() {
+            [Origin::File(device, inode)]
                 if (*device, *inode) == (self.metadata.dev(), self.metadata.ino()) =>
             {
                 Ok(())

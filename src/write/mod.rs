@@ -1,7 +1,7 @@
 //! The one writer: executes a plan to a file, to a pipe, or in place.
 //!
-//! A file appears whole or not at all: the bytes go to a temporary file beside
-//! it, are synced, and take the name in one step. The size is known before the
+//! A file appears whole or not at all: the bytes go to a file without a name
+//! beside it, are synced, and get the name in one step. The size is known before the
 //! first byte, so a disk too full is said before it is touched.
 //!
 //! In place that holds too, unless [`InPlace::Journal`] is asked for: then the
@@ -13,6 +13,7 @@ mod copy;
 mod in_place;
 mod journal;
 mod recover;
+mod temporary;
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -79,14 +80,14 @@ impl<'p> WriteOptions<'p> {
     }
 
     /// Whether an output of this path could be started when `input` is read, as
-    /// far as can be said without touching it: to be asked before long work.
+    /// far as can be said without a trace: to be asked before long work.
     ///
     /// # Errors
     ///
     /// `E_OUT_SAME`, `E_OUT_EXISTS`, `E_USAGE` for a directory, `E_IO`.
     pub fn check(&self, output: impl AsRef<Path>, input: impl AsRef<Path>) -> Result<()> {
-        let origin = Origin::of(input.as_ref()).ok();
-        atomic::resolve(output.as_ref(), origin.as_ref(), self.force).map(drop)
+        let origins: Vec<Origin> = Origin::of(input.as_ref()).into_iter().collect();
+        atomic::resolve(output.as_ref(), &origins, self.force)?.probe()
     }
 }
 
@@ -111,7 +112,7 @@ impl Plan {
     /// `E_INTERRUPTED`, `E_IO`. After an error the path is what it was before.
     pub fn write_to(&self, path: impl AsRef<Path>, options: &WriteOptions<'_>) -> Result<Written> {
         let size = options.is_plain().then_some(self.len());
-        let output = Destination::open(path.as_ref(), self.origin(), options.force, size)?;
+        let output = Destination::open(path.as_ref(), self.origins(), options.force, size)?;
         let written = self.write_file(&output, false, options);
         let written = written.map_err(|e| output.write_error(e))?;
         self.check_unchanged()?;
@@ -162,11 +163,11 @@ impl Plan {
 /// Writes a file whole or not at all, by a function that writes a stream.
 pub(crate) fn stream_to_file<T>(
     path: &Path,
-    origin: Option<&Origin>,
+    origins: &[Origin],
     force: bool,
     write: impl FnOnce(&mut dyn Write) -> Result<T>,
 ) -> Result<T> {
-    let output = Destination::open(path, origin, force, None)?;
+    let output = Destination::open(path, origins, force, None)?;
     let done = write(&mut buffered(output.file())).map_err(|e| output.write_error(e))?;
     output.finish()?;
     Ok(done)
@@ -229,7 +230,7 @@ impl Outlet<'_> {
 
 /// The header of a member that will have no body.
 fn aborted() -> Vec<u8> {
-    file_header(".ocitar-aborted", 512).unwrap_or_default()
+    file_header(".ocitar-aborted", 512, 0).unwrap_or_default()
 }
 
 fn write_failed(error: io::Error) -> Error {

@@ -73,6 +73,14 @@ pub enum Verb {
     Check(Check),
     /// Rename images, without touching a blob
     Retag(Retag),
+    /// Keep some images and platforms, with an index that says so
+    Export(Export),
+    /// Write the docker view, the OCI view, or both
+    Convert(Convert),
+    /// Put the images of several archives into one
+    Merge(Merge),
+    /// Make several archives of one
+    Split(Split),
     /// Undo what `retag --in-place=journal` was stopped in
     Recover(Recover),
 }
@@ -197,6 +205,26 @@ pub struct Retag {
     /// Accept rules that match nothing
     #[arg(long)]
     pub allow_unmatched: bool,
+    #[command(flatten)]
+    pub writing: Writing,
+    /// Change IN itself. `journal` writes only the bytes that differ, which takes
+    /// milliseconds; `atomic` puts a new file in its place
+    #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "atomic", conflicts_with_all = ["force", "compress"])]
+    pub in_place: Option<How>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum How {
+    /// A new file in the place of the old one, cloned where the file system can
+    Atomic,
+    /// Into the file itself, with an undo journal beside it until that is done
+    Journal,
+}
+
+/// How every verb that writes does it.
+#[derive(Debug, Args)]
+pub struct Writing {
     /// Print what would change, write nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,
@@ -209,22 +237,9 @@ pub struct Retag {
     /// Replace an existing output
     #[arg(short, long)]
     pub force: bool,
-    /// Change IN itself. `journal` writes only the bytes that differ, which takes
-    /// milliseconds; `atomic` puts a new file in its place
-    #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true)]
-    #[arg(default_missing_value = "atomic", conflicts_with_all = ["force", "compress"])]
-    pub in_place: Option<How>,
     /// none, gzip[:LEVEL] or zstd[:LEVEL] [default: by OUT's extension, else as IN]
     #[arg(long, value_name = "CODEC")]
     pub compress: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum How {
-    /// A new file in the place of the old one, cloned where the file system can
-    Atomic,
-    /// Into the file itself, with an undo journal beside it until that is done
-    Journal,
 }
 
 impl Retag {
@@ -238,6 +253,198 @@ impl Retag {
         text.ok_or_else(|| Error::new(Code::Rule, "a rule that is not UTF-8"))
     }
 }
+
+/// Keep some images and platforms of an archive, with an index that is true
+///
+/// Without --platform every platform that is complete stays: what the archive
+/// only promises goes from its index. What stays is byte for byte what it was.
+#[derive(Debug, Args)]
+#[command(after_help = EXPORT_EXAMPLES)]
+pub struct Export {
+    /// An archive, an OCI layout directory, or `-`
+    #[arg(value_name = "IN")]
+    pub input: PathBuf,
+    /// The new archive, or `-`; its extension says how it is compressed
+    #[arg(value_name = "OUT")]
+    pub output: PathBuf,
+    /// Images to keep, by name, digest or the start of its hex [default: all]
+    #[arg(value_name = "REF")]
+    pub references: Vec<String>,
+    /// Leave out an image, or one of its names
+    #[arg(long, value_name = "REF")]
+    pub except: Vec<String>,
+    #[command(flatten)]
+    pub platforms: PlatformArgs,
+    /// The views to write
+    #[arg(long, value_name = "FORMAT", default_value = "same")]
+    pub to: To,
+    #[command(flatten)]
+    pub shape: Shape,
+    #[command(flatten)]
+    pub writing: Writing,
+}
+
+/// Write an archive with the docker view, the OCI view, or both
+///
+/// Configurations stay byte for byte, so docker's image IDs stay. Manifests are
+/// made for images that had none; their layers are read and their diff IDs
+/// checked.
+#[derive(Debug, Args)]
+#[command(after_help = CONVERT_EXAMPLES)]
+pub struct Convert {
+    /// An archive, an OCI layout directory, or `-`
+    #[arg(value_name = "IN")]
+    pub input: PathBuf,
+    /// The new archive, or `-`; its extension says how it is compressed
+    #[arg(value_name = "OUT")]
+    pub output: PathBuf,
+    /// The views to write
+    #[arg(long, value_name = "FORMAT")]
+    pub to: To,
+    #[command(flatten)]
+    pub platforms: PlatformArgs,
+    /// Write a file for each platform, its name before OUT's extension
+    #[arg(long, conflicts_with = "all_platforms")]
+    pub fan_out: bool,
+    #[command(flatten)]
+    pub shape: Shape,
+    #[command(flatten)]
+    pub writing: Writing,
+}
+
+/// Put the images of several archives into one
+///
+/// Archives of every form go together; what they share is written once.
+#[derive(Debug, Args)]
+pub struct Merge {
+    /// The new archive, or `-`; its extension says how it is compressed
+    #[arg(short, long, value_name = "OUT")]
+    pub output: PathBuf,
+    /// Archives, OCI layout directories, or `-`
+    #[arg(value_name = "IN", required = true)]
+    pub inputs: Vec<PathBuf>,
+    /// Which image keeps a name that leads to two
+    #[arg(long, value_name = "WHICH")]
+    pub on_conflict: Option<Conflict>,
+    /// The views to write; `same` of different ones is hybrid
+    #[arg(long, value_name = "FORMAT", default_value = "same")]
+    pub to: To,
+    #[command(flatten)]
+    pub shape: Shape,
+    #[command(flatten)]
+    pub writing: Writing,
+}
+
+/// Make several archives of one, each complete by itself
+///
+/// They are numbered in the order of the images, and parts.json says what is in
+/// which. Blobs that several parts need are in each of them.
+#[derive(Debug, Args)]
+pub struct Split {
+    /// An archive, an OCI layout directory, or `-`
+    #[arg(value_name = "IN")]
+    pub input: PathBuf,
+    /// A new or empty folder for the parts
+    #[arg(value_name = "DIR")]
+    pub output: PathBuf,
+    /// image, platform, or size=N: at most N bytes a part, such as size=4GiB
+    #[arg(long, value_name = "WHAT")]
+    pub by: String,
+    /// The views to write
+    #[arg(long, value_name = "FORMAT", default_value = "same")]
+    pub to: To,
+    #[command(flatten)]
+    pub shape: Shape,
+    #[command(flatten)]
+    pub writing: Writing,
+}
+
+/// Which platforms stay.
+#[derive(Debug, Args)]
+pub struct PlatformArgs {
+    /// Keep this platform, which must be complete; may be repeated
+    #[arg(long = "platform", value_name = "PLATFORM", conflicts_with = "all_platforms")]
+    pub platforms: Vec<String>,
+    /// Keep all platforms, which must all be complete
+    #[arg(long)]
+    pub all_platforms: bool,
+}
+
+/// What becomes of indexes, attestations and names.
+#[derive(Debug, Args)]
+pub struct Shape {
+    /// What becomes of an index that loses platforms: made anew, left as it is, or
+    /// the one manifest named directly [default: rewrite; merge and split: keep]
+    #[arg(long, value_name = "HOW")]
+    pub index: Option<IndexArg>,
+    /// What becomes of attestations and signatures [default: keep]
+    #[arg(long, value_name = "WHICH")]
+    pub attestations: Option<AttestationsArg>,
+    /// Leave out signatures about a digest that changes, instead of stopping
+    #[arg(long)]
+    pub break_signatures: bool,
+    /// Which platform the docker view shows of an image with several
+    #[arg(long, value_name = "PLATFORM")]
+    pub default_platform: Option<String>,
+    /// Name every image by its digest too
+    #[arg(long)]
+    pub digest_names: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum To {
+    /// The views the input has
+    Same,
+    /// index.json and manifest.json
+    Hybrid,
+    /// index.json alone
+    Oci,
+    /// manifest.json alone
+    Docker,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum IndexArg {
+    /// Made anew without what is not there; it has another digest
+    Rewrite,
+    /// Left alone, with promises the file does not hold
+    Keep,
+    /// Replaced by the one manifest
+    Flatten,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AttestationsArg {
+    /// They go where what they are about goes
+    Keep,
+    /// None stays
+    Drop,
+    /// Nothing else stays
+    Only,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Conflict {
+    /// The image of the first archive
+    First,
+    /// The image of the last archive
+    Last,
+}
+
+const EXPORT_EXAMPLES: &str = "\
+Examples:
+  ocitar export in.tar out.tar                          an index that is true
+  ocitar export in.tar out.tar nginx:1.27 --platform linux/arm64
+  ocitar export in.tar out.tar --all-platforms          fails if one is missing
+  ocitar export in.tar out.tar --except nginx:1.27
+  ocitar export in.tar out.tar --platform amd64 --index flatten --to docker";
+
+const CONVERT_EXAMPLES: &str = "\
+Examples:
+  ocitar convert docker.tar oci.tar --to oci
+  ocitar convert oci.tar both.tar --to hybrid --default-platform linux/arm64
+  ocitar convert oci.tar docker.tar --to docker --platform linux/amd64
+  ocitar convert oci.tar docker.tar --to docker --fan-out";
 
 /// Undo what `retag --in-place=journal` was stopped in
 ///

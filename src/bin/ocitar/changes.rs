@@ -125,11 +125,11 @@ impl Changes<'_> {
     }
 }
 
-fn ledger_json(ledger: &Ledger) -> Value {
+pub fn ledger_json(ledger: &Ledger) -> Value {
     let entries = ledger.entries().iter().map(|entry| {
         json!({
             "kind": entry.kind.as_str(),
-            "before": entry.before.to_string(),
+            "before": entry.before.map(|before| before.to_string()),
             "after": entry.after.map(|after| after.to_string()),
             "platform": entry.platform.as_ref().map(ToString::to_string),
         })

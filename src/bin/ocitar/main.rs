@@ -1,19 +1,25 @@
 //! The `ocitar` command: a thin user of the library.
 
 mod args;
+mod bundles;
 mod changes;
 mod check;
+mod export;
 mod in_place;
 mod inspect;
 mod ls;
+mod merge;
 mod output;
 mod progress;
 mod recover;
 mod report;
 mod retag;
 mod rules;
+mod shape;
+mod split;
 mod stream;
 mod verify;
+mod writing;
 
 use std::io;
 use std::path::Path;
@@ -43,6 +49,10 @@ fn main() -> ExitCode {
             let order = matches.subcommand().map(|(_, matches)| matches);
             retag::run(verb, order, &cli.common, &printer)
         }
+        Verb::Export(verb) => export::export(verb, &cli.common, &printer),
+        Verb::Convert(verb) => export::convert(verb, &cli.common, &printer),
+        Verb::Merge(verb) => merge::run(verb, &cli.common, &printer),
+        Verb::Split(verb) => split::run(verb, &cli.common, &printer),
         Verb::Recover(verb) => recover::run(verb, &printer),
     };
     match done {

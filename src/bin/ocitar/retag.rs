@@ -1,14 +1,13 @@
 //! `ocitar retag`: the main job.
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::path::Path;
 
 use clap::ArgMatches;
 use ocitar::archive::{Access, Archive};
-use ocitar::compress::{Codec, Compression};
 use ocitar::diagnostics::Severity;
 use ocitar::edit::{Edit, RenameRules};
-use ocitar::error::{Code, Error, Result};
+use ocitar::error::{Error, Result};
 use ocitar::text::size;
 use ocitar::write::{WriteOptions, Written};
 use serde_json::json;
@@ -18,7 +17,7 @@ use crate::changes::{Changes, Counts};
 use crate::output::{self, Printer};
 use crate::progress::Bar;
 use crate::rules::rules;
-use crate::{in_place, report, stream, verify};
+use crate::{in_place, report, stream, verify, writing};
 
 pub fn run(
     verb: &Retag,
@@ -29,36 +28,31 @@ pub fn run(
     // What is wrong with the request is said before anything is read.
     let rules = rules(verb, order)?;
     let to_stdout = verb.in_place.is_none() && verb.output == Path::new("-");
-    if to_stdout && printer.json && !verb.dry_run {
-        return Err(Error::new(
-            Code::Usage,
-            "--json and an archive cannot both go to standard output",
-        ));
-    }
-    if to_stdout && !verb.dry_run && io::stdout().is_terminal() {
-        return Err(Error::new(Code::Usage, "an archive is not for a terminal")
-            .hint("redirect the output or name a file"));
+    if to_stdout {
+        writing::check_stdout(&verb.writing, printer)?;
     }
     let output = if verb.in_place.is_some() { &verb.input } else { &verb.output };
-    let codec = codec(verb, to_stdout)?;
-    let options = WriteOptions::new().force(verb.force);
+    let named = verb.in_place.is_none().then_some(&*verb.output);
+    let codec = verb.writing.codec(named)?;
+    let options = WriteOptions::new().force(verb.writing.force);
     if verb.in_place.is_some() {
         in_place::check(verb)?;
-    } else if !to_stdout && !verb.dry_run {
+    } else if !to_stdout && !verb.writing.dry_run {
         options.check(output, &verb.input)?;
     }
-    if let Some(path) = &verb.report {
+    if let Some(path) = &verb.writing.report {
         report::check(path, &verb.input, output, &options)?;
     }
 
-    let streams = verb.in_place.is_none() && !verb.dry_run && !rules.drops_unmatched();
+    let streams = verb.in_place.is_none() && !verb.writing.dry_run && !rules.drops_unmatched();
     if streams && stream::applies(&verb.input)? {
         return stream::run(verb, &rules, codec, common, printer);
     }
     let folder = output.parent().filter(|folder| !to_stdout && !folder.as_os_str().is_empty());
-    let access = if verb.dry_run && !verb.verify { Access::Metadata } else { Access::Whole };
+    let access =
+        if verb.writing.dry_run && !verb.writing.verify { Access::Metadata } else { Access::Whole };
     let archive = crate::open(&verb.input, access, common, folder)?;
-    if verb.verify {
+    if verb.writing.verify {
         let report = verify::check(&archive, common, false);
         if !report.is_ok() {
             printer.findings(archive.label(), &report.findings, Severity::Error);
@@ -69,7 +63,7 @@ pub fn run(
     printer.warnings(archive.label(), archive.findings());
     let fail = |error: Error| error.in_archive(archive.label());
     let edit = archive.edit().rename(&rules).map_err(fail)?;
-    if verb.dry_run {
+    if verb.writing.dry_run {
         return dry_run(&archive, edit, &rules, printer).map(|()| 0);
     }
     let list = edit.changes().to_vec();
@@ -90,28 +84,6 @@ pub fn run(
     let changes = Changes { archive: &archive, list: &list, rules: &rules };
     summary(&changes, &written?, verb, printer)?;
     Ok(0)
-}
-
-/// What the output is to be compressed with, where the command line says so.
-fn codec(verb: &Retag, to_stdout: bool) -> Result<Option<Codec>> {
-    if let Some(text) = &verb.compress {
-        return text.parse().map(Some);
-    }
-    if to_stdout || verb.in_place.is_some() {
-        return Ok(None);
-    }
-    if let Some(compression) = Compression::from_extension(&verb.output) {
-        return Ok(Some(compression.into()));
-    }
-    let extension = verb.output.extension().and_then(|extension| extension.to_str());
-    match extension.map(str::to_ascii_lowercase).as_deref() {
-        Some("lz4" | "lzma" | "lz" | "lzo" | "br" | "z") => {
-            Err(Error::new(Code::Usage, "ocitar does not write this compression")
-                .in_archive(verb.output.display().to_string())
-                .hint(".tar, .tar.gz, .tar.zst, .tar.xz, .tar.bz2, or --compress"))
-        }
-        _ => Ok(None),
-    }
 }
 
 fn dry_run(
@@ -147,12 +119,12 @@ pub fn summary(
     verb: &Retag,
     printer: &Printer,
 ) -> Result<()> {
-    if printer.json || verb.report.is_some() {
+    if printer.json || verb.writing.report.is_some() {
         let edit = done.archive.edit().rename(done.rules)?;
         let mut said = done.json(&edit.ledger());
         said["written"] = json!({ "bytes": written.bytes, "method": written.method.as_str() });
-        if let Some(path) = &verb.report {
-            report::write(path, &said, verb.force)?;
+        if let Some(path) = &verb.writing.report {
+            report::write(path, &said, verb.writing.force)?;
         }
         if printer.json {
             return output::json_data(&said);

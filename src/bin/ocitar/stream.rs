@@ -30,9 +30,10 @@ pub fn run(
     let dash = Path::new("-");
     let folder = verb.output.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.filter(|_| verb.output != dash);
-    let pass = Pass::new(rules).options(crate::open_options(common, folder)).verify(verb.verify);
+    let pass =
+        Pass::new(rules).options(crate::open_options(common, folder)).verify(verb.writing.verify);
     let bar = Bar::new(common, "passing");
-    let mut options = WriteOptions::new().force(verb.force).progress(&bar);
+    let mut options = WriteOptions::new().force(verb.writing.force).progress(&bar);
     if let Some(codec) = codec {
         options = options.codec(codec);
     }

@@ -1,0 +1,95 @@
+//! From the command line to what the library is asked for.
+
+use ocitar::archive::Format;
+use ocitar::bundle::{Attestations, Bundle, IndexPolicy, Layout, OnConflict, Platforms, Selection};
+use ocitar::error::{Code, Error, Result};
+use ocitar::platform::PlatformSpec;
+
+use crate::args::{AttestationsArg, Conflict, IndexArg, PlatformArgs, Shape, To};
+
+impl From<Conflict> for OnConflict {
+    fn from(conflict: Conflict) -> OnConflict {
+        match conflict {
+            Conflict::First => OnConflict::First,
+            Conflict::Last => OnConflict::Last,
+        }
+    }
+}
+
+impl PlatformArgs {
+    pub fn platforms(&self) -> Result<Platforms> {
+        Ok(match (&self.platforms[..], self.all_platforms) {
+            (_, true) => Platforms::All,
+            ([], false) => Platforms::Complete,
+            (list, false) => {
+                Platforms::Only(list.iter().map(|text| spec(text)).collect::<Result<_>>()?)
+            }
+        })
+    }
+}
+
+fn spec(text: &str) -> Result<PlatformSpec> {
+    text.parse().map_err(|error| {
+        Error::new(Code::Usage, format!("\"{text}\" is not a platform: {error}"))
+            .hint("linux/amd64, linux/arm/v7, arm64, or windows(10.0.20348)/amd64")
+    })
+}
+
+impl Shape {
+    /// What of every image is to stay.
+    pub fn selection(&self, platforms: Platforms, index: IndexPolicy) -> Result<Selection> {
+        let index = match self.index {
+            None => index,
+            Some(IndexArg::Rewrite) => IndexPolicy::Rewrite,
+            Some(IndexArg::Keep) => IndexPolicy::Keep,
+            Some(IndexArg::Flatten) => IndexPolicy::Flatten,
+        };
+        if index == IndexPolicy::Flatten && self.attestations == Some(AttestationsArg::Keep) {
+            let message = "--index flatten leaves no index that attestations could stay in";
+            return Err(Error::new(Code::Usage, message).hint("--index rewrite keeps them"));
+        }
+        let attestations = match self.attestations {
+            None | Some(AttestationsArg::Keep) => Attestations::Keep,
+            Some(AttestationsArg::Drop) => Attestations::Drop,
+            Some(AttestationsArg::Only) => Attestations::Only,
+        };
+        Ok(Selection::new()
+            .platforms(platforms)
+            .index(index)
+            .attestations(attestations)
+            .break_signatures(self.break_signatures))
+    }
+
+    /// How the output is laid out.
+    pub fn layout(&self, to: To, bundle: &Bundle<'_>, platforms: &Platforms) -> Result<Layout> {
+        let format = match to {
+            To::Same => bundle.format(),
+            To::Hybrid => Format::Hybrid,
+            To::Oci => Format::Oci,
+            To::Docker => Format::Docker,
+        };
+        let mut prefer = Vec::new();
+        if let Some(text) = &self.default_platform {
+            prefer.push(spec(text)?);
+        }
+        if let Platforms::Only(specs) = platforms {
+            prefer.extend(specs.iter().cloned());
+        }
+        Ok(Layout::new(format).prefer(prefer).digest_names(self.digest_names).mtime(mtime()?))
+    }
+}
+
+/// The time of every member: 0, or what the environment asks for.
+fn mtime() -> Result<u64> {
+    const NAME: &str = "SOURCE_DATE_EPOCH";
+    let Some(value) = std::env::var_os(NAME).filter(|value| !value.is_empty()) else {
+        return Ok(0);
+    };
+    // The octal field of a header holds no more.
+    const MOST: u64 = 0o77_777_777_777;
+    let seconds = value.to_str().and_then(|text| text.parse().ok()).filter(|s| *s <= MOST);
+    seconds.ok_or_else(|| {
+        let value = value.to_string_lossy().into_owned();
+        Error::new(Code::Usage, format!("{NAME} is not a time in seconds: \"{value}\""))
+    })
+}

@@ -1,0 +1,98 @@
+//! What every verb that writes an archive does alike.
+
+use std::io::{self, IsTerminal};
+use std::path::Path;
+
+use ocitar::archive::{Access, Archive};
+use ocitar::compress::{Codec, Compression};
+use ocitar::diagnostics::Severity;
+use ocitar::error::{Code, Error, Result};
+use ocitar::plan::Plan;
+use ocitar::write::{WriteOptions, Written};
+
+use crate::args::{Common, Writing};
+use crate::output::Printer;
+use crate::progress::Bar;
+use crate::verify;
+
+impl Writing {
+    /// What an output is to be compressed with, where the command line says so:
+    /// by --compress, or by the extension of a file.
+    pub fn codec(&self, output: Option<&Path>) -> Result<Option<Codec>> {
+        if let Some(text) = &self.compress {
+            return text.parse().map(Some);
+        }
+        let Some(output) = output.filter(|output| *output != Path::new("-")) else {
+            return Ok(None);
+        };
+        if let Some(compression) = Compression::from_extension(output) {
+            return Ok(Some(compression.into()));
+        }
+        let extension = output.extension().and_then(|extension| extension.to_str());
+        match extension.map(str::to_ascii_lowercase).as_deref() {
+            Some("lz4" | "lzma" | "lz" | "lzo" | "br" | "z") => {
+                Err(Error::new(Code::Usage, "ocitar does not write this compression")
+                    .in_archive(output.display().to_string())
+                    .hint(".tar, .tar.gz, .tar.zst, .tar.xz, .tar.bz2, or --compress"))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Whether an archive may go to standard output.
+pub fn check_stdout(writing: &Writing, printer: &Printer) -> Result<()> {
+    if writing.dry_run {
+        return Ok(());
+    }
+    if printer.json {
+        let message = "--json and an archive cannot both go to standard output";
+        return Err(Error::new(Code::Usage, message));
+    }
+    if io::stdout().is_terminal() {
+        return Err(Error::new(Code::Usage, "an archive is not for a terminal")
+            .hint("redirect the output or name a file"));
+    }
+    Ok(())
+}
+
+/// Opens an input whole, verified where that is asked for. What is wrong with
+/// the content has been printed when there is no archive.
+pub fn open(
+    input: &Path,
+    writing: &Writing,
+    common: &Common,
+    tmpdir: Option<&Path>,
+    printer: &Printer,
+) -> Result<std::result::Result<Archive, u8>> {
+    let archive = crate::open(input, Access::Whole, common, tmpdir)?;
+    if writing.verify {
+        let report = verify::check(&archive, common, false);
+        if !report.is_ok() {
+            printer.findings(archive.label(), &report.findings, Severity::Error);
+            return Ok(Err(report.findings.exit_code()));
+        }
+    }
+    let archive = archive.check()?;
+    printer.warnings(archive.label(), archive.findings());
+    Ok(Ok(archive))
+}
+
+/// Writes a plan to a file, or to standard output for `-`.
+pub fn write(
+    plan: &Plan,
+    output: &Path,
+    options: WriteOptions<'_>,
+    common: &Common,
+) -> Result<Written> {
+    let bar = Bar::new(common, "writing");
+    let options = options.progress(&bar);
+    let written = if output == Path::new("-") {
+        plan.write_stream(&mut io::stdout().lock(), &options)
+    } else {
+        bar.catch_signals()?;
+        plan.write_to(output, &options)
+    };
+    bar.finish();
+    written
+}

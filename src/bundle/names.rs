@@ -1,0 +1,227 @@
+//! Names of a bundle's images, and the descriptors of `index.json` they stand on.
+
+use std::collections::HashSet;
+
+use crate::archive::view::annotation;
+use crate::archive::{Archive, Descriptor, Image, Name, NameSite};
+use crate::digest::{Algorithm, Digest};
+use crate::edit::named_descriptor;
+use crate::error::Result;
+use crate::json::edit::{Edits, string};
+use crate::json::{self, Node};
+use crate::limits::Limits;
+use crate::reference::Reference;
+
+/// A name an image has in a bundle.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct BundleName {
+    key: String,
+    reference: Option<Reference>,
+    /// How `RepoTags` spelled it.
+    repo_tag: Option<Box<str>>,
+}
+
+/// A descriptor of `index.json`, as text.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Top {
+    /// The names it carries, by key; none for an unnamed image.
+    pub(super) keys: Vec<String>,
+    /// The text of the descriptor.
+    pub(super) raw: Vec<u8>,
+}
+
+impl BundleName {
+    fn of(archive: &Archive, name: &Name) -> BundleName {
+        let repo_tag = name.sites().iter().find_map(|site| match site {
+            NameSite::RepoTag { item, position } => {
+                archive.documents.items.get(*item)?.tags.get(*position).cloned()
+            }
+            _ => None,
+        });
+        BundleName { key: name.key(), reference: name.reference().cloned(), repo_tag }
+    }
+
+    /// The normal form, or the text of one that is no reference.
+    pub(super) fn key(&self) -> &str {
+        &self.key
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.key
+    }
+
+    pub(super) fn reference(&self) -> Option<&Reference> {
+        self.reference.as_ref()
+    }
+
+    /// What stands in `RepoTags`: the old spelling, else the name in full,
+    /// which docker and containerd shorten and podman must have. Classic docker
+    /// refuses an archive for a digest there.
+    pub(super) fn repo_tag(&self) -> Option<&str> {
+        let has_digest = self.reference.as_ref().is_some_and(|name| name.digest().is_some());
+        if has_digest { None } else { Some(self.repo_tag.as_deref().unwrap_or(&self.key)) }
+    }
+
+    /// The same name of another digest, where it has one.
+    pub(super) fn with_digest(&self, digest: Digest) -> Option<BundleName> {
+        let old = self.reference.as_ref().filter(|name| name.digest().is_some())?;
+        let new = old.with_digest(digest);
+        Some(BundleName { key: new.to_string(), reference: Some(new), repo_tag: None })
+    }
+
+    /// Takes over how another archive spelled it in `RepoTags`.
+    pub(super) fn join(&mut self, other: &BundleName) {
+        // Either spelling is right; the order of the archives must not matter.
+        let tags = [self.repo_tag.take(), other.repo_tag.clone()];
+        self.repo_tag = tags.into_iter().flatten().min();
+    }
+}
+
+/// The names of an image that stay, and their descriptors.
+pub(super) fn of(
+    archive: &Archive,
+    image: &Image,
+    kept: &[usize],
+) -> Result<(Vec<BundleName>, Vec<Top>)> {
+    let mut names: Vec<BundleName> =
+        kept.iter().map(|at| BundleName::of(archive, &image.names()[*at])).collect();
+    names.sort();
+    Ok((names, tops(archive, image, kept)?))
+}
+
+/// One descriptor a name: its own where it carries nothing else, a copy of it
+/// where another name on it goes.
+fn tops(archive: &Archive, image: &Image, kept: &[usize]) -> Result<Vec<Top>> {
+    let mut tops = Vec::new();
+    let mut placed: HashSet<usize> = HashSet::new();
+    let mut unnamed = None;
+    for descriptor in image.descriptors.iter().copied() {
+        let Some(raw) = raw_top(archive, descriptor)? else { continue };
+        let stands = |at: &usize| {
+            let mut sites = image.names()[*at].sites().iter();
+            sites.any(|site| {
+                matches!(site, NameSite::ImageName { descriptor: d } | NameSite::RefName { descriptor: d } if *d == descriptor)
+            })
+        };
+        let own: Vec<usize> = (0..image.names().len()).filter(stands).collect();
+        unnamed.get_or_insert_with(|| raw.to_vec());
+        if own.is_empty() {
+            // A tag without a repository is kept as long as nothing was picked.
+            if kept.len() == image.names().len() {
+                tops.push(Top { keys: Vec::new(), raw: raw.to_vec() });
+            }
+        } else if own.iter().all(|at| kept.contains(at)) {
+            if own.iter().any(|at| placed.insert(*at)) {
+                let keys = own.iter().map(|at| image.names()[*at].key()).collect();
+                tops.push(Top { keys, raw: raw.to_vec() });
+            }
+        } else {
+            for at in own.into_iter().filter(|at| kept.contains(at)) {
+                let name = &image.names()[at];
+                if let Some(reference) = name.reference().filter(|_| placed.insert(at)) {
+                    tops.push(Top::named(raw, reference)?);
+                }
+            }
+        }
+    }
+    // Names that only the docker view has.
+    let template = unnamed.or_else(|| tops.first().map(|top| top.raw.clone()));
+    if let Some(template) = template {
+        for at in kept.iter().filter(|at| !placed.contains(at)) {
+            if let Some(reference) = image.names()[*at].reference() {
+                tops.push(Top::named(&template, reference)?);
+            }
+        }
+        if tops.is_empty() {
+            tops.push(Top { keys: Vec::new(), raw: template });
+        }
+        // An unnamed descriptor beside named ones says nothing more.
+        if tops.iter().any(|top| !top.keys.is_empty()) {
+            tops.retain(|top| !top.keys.is_empty() || has_name(&top.raw));
+        }
+    }
+    Ok(tops)
+}
+
+/// Whether a descriptor has an annotation that names it.
+fn has_name(raw: &[u8]) -> bool {
+    let Ok(node) = json::parse(raw, &Limits::default()) else { return true };
+    let annotations = node.map_field("annotations").unwrap_or_default();
+    annotations
+        .iter()
+        .any(|(key, _)| [annotation::IMAGE_NAME, annotation::REF_NAME].contains(&&**key))
+}
+
+/// The text of a top-level descriptor.
+pub(super) fn raw_top(archive: &Archive, position: usize) -> Result<Option<&[u8]>> {
+    let Some(index) = &archive.documents.index else { return Ok(None) };
+    let node = index.root.array_field("manifests")?.get(position);
+    Ok(node.map(|node| &index.bytes[node.span.clone()]))
+}
+
+impl Top {
+    /// A descriptor under another name.
+    pub(super) fn named(raw: &[u8], name: &Reference) -> Result<Top> {
+        let raw = named_descriptor(raw, name)?.into_bytes();
+        Ok(Top { keys: vec![name.to_string()], raw })
+    }
+
+    /// Whether containerd finds the name without being helped.
+    pub(super) fn has_image_name(&self) -> bool {
+        let Ok(node) = json::parse(&self.raw, &Limits::default()) else { return true };
+        let annotations = node.map_field("annotations").unwrap_or_default();
+        annotations.iter().any(|(key, _)| &**key == annotation::IMAGE_NAME)
+    }
+
+    /// Makes the descriptor lead to something else.
+    pub(super) fn lead_to(&mut self, target: &Descriptor) -> Result<()> {
+        self.raw = leading_to(&self.raw, target)?;
+        Ok(())
+    }
+}
+
+/// The text of a descriptor that leads to another document, the rest byte for
+/// byte. A copy of the old document in it (`data`) goes.
+pub(super) fn leading_to(raw: &[u8], target: &Descriptor) -> Result<Vec<u8>> {
+    let node = json::parse(raw, &Limits::default())?;
+    let mut edits = Edits::default();
+    set_target(&node, target, &mut edits)?;
+    Ok(edits.apply(raw))
+}
+
+/// As [`leading_to`], of a descriptor inside a document.
+pub(super) fn set_target(node: &Node, target: &Descriptor, edits: &mut Edits) -> Result<()> {
+    let mut set = |key: &str, text: String| -> Result<()> {
+        if let Some(old) = node.field_or_null(key)? {
+            edits.replace(old, text);
+        }
+        Ok(())
+    };
+    set("mediaType", string(target.media_type.as_str()))?;
+    set("digest", string(&target.digest.to_string()))?;
+    set("size", target.size.to_string())?;
+    set("data", "null".to_owned())
+}
+
+/// The digest cosign's names are about: tags of `sha256-<hex>` with `.sig`,
+/// `.att` or `.sbom` behind it, or alone as the tag of a list of referrers.
+pub(super) fn cosign_subject<'n>(
+    names: impl Iterator<Item = Option<&'n Reference>>,
+) -> Option<Digest> {
+    let mut subject = None;
+    for name in names {
+        let hex = name?.tag()?.strip_prefix("sha256-")?;
+        let ends = [".sig", ".att", ".sbom"];
+        let hex = ends.iter().find_map(|end| hex.strip_suffix(end)).unwrap_or(hex);
+        let digest = Digest::from_hex(Algorithm::Sha256, hex).ok()?;
+        if subject.replace(digest).is_some_and(|other| other != digest) {
+            return None;
+        }
+    }
+    subject
+}
+
+/// Whether an image is a signature or another attachment, by its names.
+pub(super) fn is_cosign(image: &Image) -> bool {
+    cosign_subject(image.names().iter().map(Name::reference)).is_some()
+}
