@@ -9,7 +9,6 @@ use std::fmt;
 use std::str::FromStr;
 
 use sha2::{Digest as _, Sha256, Sha512};
-use thiserror::Error;
 
 /// The verified form of a digest text: an algorithm and its raw bytes.
 ///
@@ -254,21 +253,17 @@ impl Hasher {
 }
 
 /// Why a text is not a [`Digest`].
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DigestError {
     /// The text does not have the shape `<algorithm>:<hex>`.
-    #[error("not a digest of the form `<algorithm>:<hex>`")]
     Malformed,
     /// A well-formed digest whose algorithm this library does not compute.
     /// Content it names cannot be verified, which is not the same as verified.
-    #[error("content digested with `{0}` cannot be verified: only sha256 and sha512 can")]
     UnsupportedAlgorithm(Box<str>),
     /// The digest would be right in lower case, which is its only spelling.
-    #[error("a digest is written in lower case")]
     Uppercase,
     /// The hash part is too short or too long for its algorithm.
-    #[error("{algorithm} has {expected} hex characters, not {found}")]
     WrongLength {
         /// The algorithm named.
         algorithm: Algorithm,
@@ -278,6 +273,24 @@ pub enum DigestError {
         found: usize,
     },
 }
+
+impl fmt::Display for DigestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DigestError::Malformed => f.write_str("not a digest of the form `<algorithm>:<hex>`"),
+            DigestError::UnsupportedAlgorithm(name) => write!(
+                f,
+                "content digested with `{name}` cannot be verified: only sha256 and sha512 can"
+            ),
+            DigestError::Uppercase => f.write_str("a digest is written in lower case"),
+            DigestError::WrongLength { algorithm, expected, found } => {
+                write!(f, "{algorithm} has {expected} hex characters, not {found}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for DigestError {}
 
 /// Tells bad case from bad characters, for a hash part of the right length.
 fn wrong_digit(hex: &str) -> DigestError {

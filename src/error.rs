@@ -10,6 +10,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::limits::Limit;
 use crate::text::printable;
 
 /// The result of a fallible operation of this library.
@@ -320,6 +321,7 @@ struct Inner {
     expected: Option<String>,
     found: Option<String>,
     hint: Option<String>,
+    limit: Option<Limit>,
     source: Option<Arc<io::Error>>,
 }
 
@@ -335,6 +337,7 @@ impl Error {
             expected: None,
             found: None,
             hint: None,
+            limit: None,
             source: None,
         }))
     }
@@ -380,6 +383,12 @@ impl Error {
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds the limit that was hit.
+    pub(crate) fn of_limit(mut self, limit: Limit) -> Self {
+        self.0.limit = Some(limit);
         self
     }
 
@@ -437,6 +446,12 @@ impl Error {
     #[must_use]
     pub fn found(&self) -> Option<&str> {
         self.0.found.as_deref()
+    }
+
+    /// The limit that was hit: with a higher one the work might be done.
+    #[must_use]
+    pub fn limit(&self) -> Option<Limit> {
+        self.0.limit
     }
 
     /// A next step.

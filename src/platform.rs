@@ -11,8 +11,6 @@ use std::cmp::Reverse;
 use std::fmt;
 use std::str::FromStr;
 
-use thiserror::Error;
-
 #[cfg(test)]
 mod tests;
 
@@ -266,33 +264,50 @@ impl HostMatcher {
 }
 
 /// Why a text is not a [`PlatformSpec`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PlatformError {
     /// An operating system alone, which other tools complete with the
     /// architecture of the machine they happen to run on.
-    #[error("an operating system alone is no platform: add an architecture, as in `linux/amd64`")]
     BareOs,
     /// An architecture or a variant is empty or has characters of its own.
-    #[error("architecture and variant consist of letters, digits, `_`, `.` and `-`")]
     Component,
     /// A `%` in version or features is not followed by two hex digits, or what
     /// is written that way is not UTF-8.
-    #[error("`%` in the version or a feature does not start an encoded character")]
     Escape,
     /// The part before the first slash is empty or has characters of its own.
-    #[error("an operating system is written as `os` or `os(version+feature)`")]
     Os,
     /// More than `os/architecture/variant`.
-    #[error("a platform has at most three parts: os/architecture/variant")]
     TooManyComponents,
     /// One word that is neither an operating system nor an architecture.
-    #[error("neither a known architecture nor a known operating system")]
     Unknown,
     /// A `*`.
-    #[error("wildcards are not supported in platforms")]
     Wildcard,
 }
+
+impl fmt::Display for PlatformError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PlatformError::BareOs => {
+                "an operating system alone is no platform: add an architecture, as in `linux/amd64`"
+            }
+            PlatformError::Component => {
+                "architecture and variant consist of letters, digits, `_`, `.` and `-`"
+            }
+            PlatformError::Escape => {
+                "`%` in the version or a feature does not start an encoded character"
+            }
+            PlatformError::Os => "an operating system is written as `os` or `os(version+feature)`",
+            PlatformError::TooManyComponents => {
+                "a platform has at most three parts: os/architecture/variant"
+            }
+            PlatformError::Unknown => "neither a known architecture nor a known operating system",
+            PlatformError::Wildcard => "wildcards are not supported in platforms",
+        })
+    }
+}
+
+impl std::error::Error for PlatformError {}
 
 /// Reads `<os>[(<version>[+<feature>]*)]`.
 fn parse_os(text: &str) -> Result<(String, String, Vec<String>), PlatformError> {

@@ -12,8 +12,6 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use thiserror::Error;
-
 use crate::digest::{Digest, DigestError};
 
 #[cfg(test)]
@@ -261,33 +259,61 @@ impl fmt::Display for Printed<'_> {
 /// Why a text is not a [`Reference`].
 ///
 /// What [`Reference::parse`] returns are the kinds the Go package tells apart.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReferenceError {
     /// The part after `@` looks like a digest and is none that can be checked.
-    #[error(transparent)]
-    Digest(#[from] DigestError),
+    Digest(DigestError),
     /// There is no text.
-    #[error("an image reference cannot be empty")]
     Empty,
     /// The text does not follow the grammar.
-    #[error("not an image reference of the form `[host[:port]/]path[:tag][@digest]`")]
     Format,
     /// Sixty-four hex characters, which everyone would take for an image ID.
-    #[error("64 hex characters are an image ID, not a name")]
     HexIdentifier,
     /// A repository was asked for and the text has a tag or a digest.
-    #[error("a repository is named without a tag and without a digest")]
     NotARepository,
     /// The text does not follow the grammar of tags.
-    #[error("a tag is 1 to {MAX_TAG} characters of `A-Za-z0-9_.-`, the first not `.` or `-`")]
     Tag,
     /// The path is longer than registries take.
-    #[error("the path of a repository has at most {MAX_PATH} bytes")]
     TooLong,
     /// The text would follow the grammar if it were in lower case.
-    #[error("the name of a repository is written in lower case")]
     Uppercase,
+}
+
+impl fmt::Display for ReferenceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ReferenceError::Digest(digest) => digest.fmt(f),
+            ReferenceError::Empty => f.write_str("an image reference cannot be empty"),
+            ReferenceError::Format => f.write_str(
+                "not an image reference of the form `[host[:port]/]path[:tag][@digest]`",
+            ),
+            ReferenceError::HexIdentifier => {
+                f.write_str("64 hex characters are an image ID, not a name")
+            }
+            ReferenceError::NotARepository => {
+                f.write_str("a repository is named without a tag and without a digest")
+            }
+            ReferenceError::Tag => write!(
+                f,
+                "a tag is 1 to {MAX_TAG} characters of `A-Za-z0-9_.-`, the first not `.` or `-`"
+            ),
+            ReferenceError::TooLong => {
+                write!(f, "the path of a repository has at most {MAX_PATH} bytes")
+            }
+            ReferenceError::Uppercase => {
+                f.write_str("the name of a repository is written in lower case")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ReferenceError {}
+
+impl From<DigestError> for ReferenceError {
+    fn from(digest: DigestError) -> Self {
+        ReferenceError::Digest(digest)
+    }
 }
 
 /// The parts of a text that follows the grammar.

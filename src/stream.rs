@@ -19,7 +19,7 @@ use crate::compress::{Compression, Decoder};
 use crate::diagnostics::{Diagnostics, Severity};
 use crate::edit::{Change, RenameRules};
 use crate::error::{Code, Error, Result};
-use crate::source::settled;
+use crate::source::{Opened, settled};
 use crate::write::{self, WriteOptions, Written};
 
 /// What a pass did.
@@ -91,9 +91,21 @@ impl<'r> Pass<'r> {
     pub fn write_stream(
         &self,
         label: &str,
+        input: impl Read,
+        output: &mut dyn Write,
+        options: &WriteOptions<'_>,
+    ) -> Result<Streamed> {
+        self.write_watched(label, input, output, options, None)
+    }
+
+    /// As [`write_stream`](Self::write_stream); fails when the file it comes from changed.
+    fn write_watched(
+        &self,
+        label: &str,
         mut input: impl Read,
         output: &mut dyn Write,
         options: &WriteOptions<'_>,
+        file: Option<&Opened>,
     ) -> Result<Streamed> {
         if self.rules.drops_unmatched() {
             return Err(Error::new(
@@ -108,7 +120,11 @@ impl<'r> Pass<'r> {
         options.progress.begin(0);
         let stream = Decoder::new(compression, whole, &self.open.limits)?;
         let passed = write::stream(output, codec, |outlet| {
-            self.pass(label, compression, stream, outlet, options)
+            let passed = self.pass(label, compression, stream, outlet, options);
+            match file {
+                Some(file) => file.unless_changed(label, passed),
+                None => passed,
+            }
         });
         let ((archive, changes), written) = passed.map_err(|e| e.in_archive(label))?;
         Ok(Streamed { archive, changes, written })
@@ -144,8 +160,14 @@ impl<'r> Pass<'r> {
         options: &WriteOptions<'_>,
     ) -> Result<Streamed> {
         settled::check(input)?;
-        let file = File::open(input).map_err(|e| Error::io(input, e))?;
-        self.write_stream(&input.display().to_string(), file, output, options)
+        let fail = |e| Error::io(input, e);
+        let file = File::open(input).map_err(fail)?;
+        let label = input.display().to_string();
+        if !file.metadata().map_err(fail)?.is_file() {
+            return self.write_stream(&label, file, output, options);
+        }
+        let watch = file.try_clone().and_then(Opened::new).map_err(fail)?;
+        self.write_watched(&label, file, output, options, Some(&watch))
     }
 
     /// Passes a file on to another, which appears whole or not at all.

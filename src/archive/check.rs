@@ -2,6 +2,7 @@
 //! what is not there, and what importers will stumble over.
 
 use crate::archive::names::{NameSite, is_no_name};
+use crate::archive::store::CONTROL_FILES;
 use crate::archive::{Archive, Format, ManifestKind, oci};
 use crate::diagnostics::{Diagnostics, Severity};
 use crate::error::{Code, Error, Place};
@@ -10,6 +11,7 @@ use crate::tarball::Marker;
 
 pub(super) fn check(archive: &Archive, findings: &mut Diagnostics) {
     super::join::check_names(archive.images(), findings);
+    check_control_names(archive, findings);
     if let Some(layout) = &archive.documents.layout {
         oci::check_layout(layout, findings);
     }
@@ -20,6 +22,17 @@ pub(super) fn check(archive: &Archive, findings: &mut Diagnostics) {
     check_tags(archive, findings);
     check_digest_names(archive, findings);
     check_history(archive, findings);
+}
+
+/// A control file under an absolute name: docker, which unpacks the archive
+/// into a folder, reads it, and everyone else reads none.
+fn check_control_names(archive: &Archive, findings: &mut Diagnostics) {
+    let Some(tar) = archive.store.tar() else { return };
+    let found = CONTROL_FILES.iter().filter_map(|name| tar.index.find(&format!("/{name}")));
+    for member in found {
+        let message = "a control file under an absolute name, which docker alone reads";
+        findings.fatal(Error::new(Code::TarName, message).at(member.place()));
+    }
 }
 
 /// Findings about what is not there at all. Without an end marker a control

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::archive::document::{Document, Reader};
+use crate::archive::document::{Document, Reader, check_config_size};
 use crate::archive::image::{Image, ImageManifest, Layer, ManifestBody, ManifestKind, Target};
 use crate::archive::store::{Entry, Store};
 use crate::archive::view::ConfigSummary;
@@ -11,7 +11,7 @@ use crate::diagnostics::Diagnostics;
 use crate::digest::{Algorithm, Digest};
 use crate::error::{Code, Error, Result};
 use crate::json::{self, shape};
-use crate::limits::Limits;
+use crate::limits::{Limit, Limits};
 
 /// One item of `manifest.json`.
 #[derive(Debug)]
@@ -53,10 +53,7 @@ pub(crate) fn items(manifest: &Document, limits: &Limits) -> Result<Vec<Item>> {
             node.str_field("Config")?.ok_or_else(|| shape("an item without \"Config\""))?;
         let layers = node.strings_field("Layers")?;
         if layers.len() > limits.layers as usize {
-            return Err(Error::new(
-                Code::LimitLayers,
-                format!("more than {} layers", limits.layers),
-            ));
+            return Err(limits.exceeded(Limit::Layers));
         }
         Ok(Item {
             config: config.into(),
@@ -204,6 +201,7 @@ impl Configs<'_> {
         match self.reader.read(&entry) {
             Err(error) => findings.fatal(error.at(place)),
             Ok(bytes) => {
+                check_config_size(&entry, findings);
                 let found = Digest::of(&bytes);
                 loaded.digest = Some(found);
                 match digest_in_name(&name).filter(|stated| *stated != found) {

@@ -6,7 +6,7 @@ use crate::archive::store::{Entry, Store};
 use crate::diagnostics::Diagnostics;
 use crate::error::{Code, Error};
 use crate::json::{self, Node};
-use crate::limits::Limits;
+use crate::limits::{Limit, Limits};
 use crate::tarball::Kind;
 
 /// A control file: where it is, its bytes, and what they say.
@@ -19,6 +19,9 @@ pub(crate) struct Document {
 
 /// Above this size podman and skopeo refuse `manifest.json`.
 const LARGE_MANIFEST_JSON: u64 = 1 << 20;
+
+/// Above this size podman and skopeo refuse a configuration.
+const LARGE_CONFIG: u64 = 4 << 20;
 
 impl Document {
     /// Reads the control file of a name at the root of the archive. One that is
@@ -57,7 +60,7 @@ impl Document {
 
 /// Reads a control file.
 fn read(entry: &Entry, limits: &Limits) -> Result<(Vec<u8>, Node), Error> {
-    check_size(entry, limits.control_file)?;
+    check_size(entry, limits, Limit::ControlFile)?;
     let bytes = entry.span.read().map_err(not_kept)?;
     let root = json::parse(&bytes, limits)?;
     Ok((bytes, root))
@@ -77,16 +80,18 @@ impl<'a> Reader<'a> {
 
     /// The bytes of a document.
     pub(crate) fn read(&self, entry: &Entry) -> Result<Vec<u8>, Error> {
-        check_size(entry, self.limits.document)?;
-        let left = self.left.get().checked_sub(entry.span.len).ok_or_else(|| {
-            let limit = self.limits.documents;
-            Error::new(
-                Code::LimitJson,
-                format!("more than {limit} bytes of manifests and configurations"),
-            )
-        })?;
-        self.left.set(left);
+        check_size(entry, self.limits, Limit::Document)?;
+        let left = self.left.get().checked_sub(entry.span.len);
+        self.left.set(left.ok_or_else(|| self.limits.exceeded(Limit::Documents))?);
         entry.span.read().map_err(not_kept)
+    }
+}
+
+/// A warning about a configuration that not everybody reads.
+pub(crate) fn check_config_size(entry: &Entry, findings: &mut Diagnostics) {
+    if entry.span.len > LARGE_CONFIG {
+        let message = "larger than 4 MiB, which podman and skopeo refuse of a configuration";
+        findings.warning(Error::new(Code::Large, message).at(entry.place.clone()));
     }
 }
 
@@ -98,10 +103,11 @@ fn not_kept(error: Error) -> Error {
     }
 }
 
-fn check_size(entry: &Entry, limit: u64) -> Result<(), Error> {
-    if entry.span.len > limit {
-        return Err(Error::new(Code::LimitJson, "a document larger than the limit")
-            .expected_found(format!("at most {limit} bytes"), entry.span.len));
+fn check_size(entry: &Entry, limits: &Limits, limit: Limit) -> Result<(), Error> {
+    let most = limits.get(limit);
+    if entry.span.len > most {
+        let error = limits.exceeded(limit);
+        return Err(error.expected_found(format!("at most {most}"), entry.span.len));
     }
     Ok(())
 }

@@ -4,13 +4,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::archive::document::Reader;
+use crate::archive::document::{Reader, check_config_size};
 use crate::archive::store::Entry;
 use crate::archive::view::{ConfigSummary, Descriptor, Index, Manifest, ManifestDocument};
 use crate::diagnostics::{Diagnostics, Severity};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Code, Error, Result};
 use crate::json::{self, Node};
+use crate::limits::Limit;
 use crate::media_type::MediaClass;
 
 /// Every blob reachable from the top, by digest.
@@ -64,8 +65,7 @@ impl Graph {
             let mut next = Vec::new();
             for (descriptor, role) in level {
                 if graph.nodes.len() >= limits.descriptors as usize {
-                    let message = format!("more than {} descriptors", limits.descriptors);
-                    findings.fatal(Error::new(Code::LimitGraph, message));
+                    findings.fatal(limits.exceeded(Limit::Descriptors));
                     return graph;
                 }
                 let node = graph.nodes.entry(descriptor.digest);
@@ -93,8 +93,7 @@ impl Graph {
             }
             depth += 1;
             if depth > limits.graph_depth && !next.is_empty() {
-                let message = format!("indexes nested deeper than {}", limits.graph_depth);
-                findings.fatal(Error::new(Code::LimitGraph, message));
+                findings.fatal(limits.exceeded(Limit::GraphDepth));
                 return graph;
             }
             level = next;
@@ -106,17 +105,40 @@ impl Graph {
         self.nodes.get(digest)
     }
 
+    /// Descriptors whose embedded content is wrong, and the files they stand in.
+    pub(crate) fn bad_data(&self) -> impl Iterator<Item = (&Entry, &Descriptor)> {
+        let nodes = self.nodes.values().filter_map(|node| Some((node.entry.as_ref()?, node)));
+        nodes.flat_map(|(entry, node)| {
+            let all = node.content.descriptors().into_iter().chain(node.content.subject());
+            all.filter(|descriptor| descriptor.bad_data.is_some()).map(move |bad| (entry, bad))
+        })
+    }
+
     /// Every descriptor below the top, each time it stands somewhere.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = &Descriptor> {
-        self.nodes.values().flat_map(|node| -> Vec<&Descriptor> {
-            match &node.content {
-                Content::Index(index) => index.manifests.iter().collect(),
-                Content::Manifest(manifest) => {
-                    manifest.layers.iter().chain([&manifest.config]).collect()
-                }
-                Content::Other => Vec::new(),
+        self.nodes.values().flat_map(|node| node.content.descriptors())
+    }
+}
+
+impl Content {
+    /// The descriptors that lead on from here.
+    fn descriptors(&self) -> Vec<&Descriptor> {
+        match self {
+            Content::Index(index) => index.manifests.iter().collect(),
+            Content::Manifest(manifest) => {
+                manifest.layers.iter().chain([&manifest.config]).collect()
             }
-        })
+            Content::Other => Vec::new(),
+        }
+    }
+
+    /// What this is about.
+    fn subject(&self) -> Option<&Descriptor> {
+        match self {
+            Content::Index(index) => index.subject.as_ref(),
+            Content::Manifest(manifest) => manifest.subject.as_ref(),
+            Content::Other => None,
+        }
     }
 }
 
@@ -152,6 +174,7 @@ impl GraphNode {
             Err(error) => return findings.fatal(error.at(place())),
         };
         if role == Role::Config {
+            check_config_size(entry, findings);
             match ConfigSummary::read(&root) {
                 Ok(config) => self.config = Some(Arc::new(config)),
                 Err(error) => findings.fatal(error.at(place())),

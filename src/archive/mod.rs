@@ -9,6 +9,7 @@
 mod check;
 pub(crate) mod docker;
 mod document;
+mod embedded;
 pub(crate) mod graph;
 mod image;
 mod join;
@@ -357,6 +358,16 @@ impl Archive {
     #[must_use]
     pub fn size_of(&self, image: &Image) -> u64 {
         self.files_of(image).iter().map(|entry| entry.span.len).sum()
+    }
+
+    /// Fails when the archive was written to since it was opened: then no
+    /// result and no other error means anything.
+    ///
+    /// # Errors
+    ///
+    /// `E_INPUT_CHANGED`, `E_IO`.
+    pub fn check_unchanged(&self) -> Result<()> {
+        self.store.check_unchanged()
     }
 
     /// Whether layers can be read, or only what was kept of a stream.

@@ -10,7 +10,7 @@ use crate::archive::view::{Descriptor, annotation};
 use crate::diagnostics::Diagnostics;
 use crate::digest::Digest;
 use crate::error::{Code, Error, Result};
-use crate::limits::Limits;
+use crate::limits::{Limit, Limits};
 use crate::media_type::MediaClass;
 
 /// The only version of the layout there is; containerd refuses any other.
@@ -62,7 +62,7 @@ pub(crate) fn images(
     let mut images: Vec<Image> = Vec::new();
     let mut referrers = Vec::new();
     let mut seen: HashMap<Digest, usize> = HashMap::new();
-    let mut below = Manifests { graph, bodies: HashMap::new(), left: limits.descriptors };
+    let mut below = Manifests { graph, bodies: HashMap::new(), left: limits.descriptors.into() };
     for (position, top) in tops.iter().enumerate() {
         if is_referrer(top, graph) {
             referrers.push(position);
@@ -82,8 +82,7 @@ pub(crate) fn images(
         images[at].descriptors.push(position);
     }
     if below.left == 0 {
-        let message = format!("more than {} manifests below the images", limits.descriptors);
-        findings.fatal(Error::new(Code::LimitGraph, message));
+        findings.fatal(limits.exceeded(Limit::Descriptors));
     }
     (images, referrers)
 }
@@ -109,8 +108,9 @@ fn is_referrer(top: &Descriptor, graph: &Graph) -> bool {
 struct Manifests<'g> {
     graph: &'g Graph,
     bodies: HashMap<Digest, Arc<ManifestBody>>,
-    /// How many more may be collected.
-    left: u32,
+    /// How many more descriptors may be looked at. What several tops share is
+    /// walked and copied for each of them, and neither may become a product.
+    left: u64,
 }
 
 impl Manifests<'_> {
@@ -124,10 +124,13 @@ impl Manifests<'_> {
                 continue;
             }
             match self.graph.get(&descriptor.digest).map(|node| &node.content) {
-                Some(Content::Index(index)) => stack.extend(index.manifests.iter().rev()),
                 _ if self.left == 0 => break,
+                Some(Content::Index(index)) => {
+                    self.left = self.left.saturating_sub(index.manifests.len() as u64);
+                    stack.extend(index.manifests.iter().rev());
+                }
                 _ => {
-                    self.left -= 1;
+                    self.left = self.left.saturating_sub(1 + (descriptor.bulk() >> 10));
                     found.push(self.manifest(descriptor));
                 }
             }

@@ -1,4 +1,4 @@
-//! Opening: a mapped file, a directory, or a stream that is unpacked first.
+//! Opening: a file, a directory, or a stream that is unpacked first.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -12,7 +12,7 @@ use crate::compress::{Compression, Decoder, decode_error};
 use crate::diagnostics::Diagnostics;
 use crate::error::{Code, Error, Result};
 use crate::limits::Limits;
-use crate::source::{MapChoice, Source, open_file, settled};
+use crate::source::{MapChoice, Opened, Source, Window, open_file, settled};
 use crate::tarball::{TarIndex, equal_bodies};
 
 /// What the caller will read of an archive.
@@ -37,7 +37,7 @@ pub struct OpenOptions {
 }
 
 impl OpenOptions {
-    /// The defaults: everything can be read, files are mapped.
+    /// The defaults: everything can be read, no file of others is mapped.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -50,7 +50,7 @@ impl OpenOptions {
         self
     }
 
-    /// Says whether files are mapped.
+    /// Says which files are mapped.
     #[must_use]
     pub fn map(mut self, map: MapChoice) -> Self {
         self.map = map;
@@ -86,7 +86,14 @@ impl OpenOptions {
             settled::check(path)?;
         }
         let origin = Origin::of(path).map_err(|e| Error::io(path, e))?;
-        let mut archive = self.open_file(path, label, file, &kind)?;
+        let mut archive = if kind.is_file() {
+            let fail = |e| Error::io(path, e);
+            let watch = file.try_clone().and_then(Opened::new).map_err(fail)?;
+            let archive = self.open_file(path, label.clone(), file, &kind);
+            watch.unless_changed(&label, archive)?
+        } else {
+            self.open_file(path, label, file, &kind)?
+        };
         archive.origin = origin;
         Ok(archive)
     }
@@ -149,7 +156,7 @@ impl OpenOptions {
         let mut stream = Decoder::new(compression, whole, &self.limits).map_err(fail)?;
         if self.access == Access::Whole {
             let file = self.spool(&mut stream).map_err(fail)?;
-            let source = Source::file(label.clone(), file, self.map)?;
+            let source = Source::own_file(label.clone(), file, self.map)?;
             let archive = self.archive(label, compression, source)?;
             return Ok(Archive { skippable_first, ..archive });
         }
@@ -189,7 +196,7 @@ impl OpenOptions {
         source: Source,
     ) -> Result<Archive> {
         let mut findings = Diagnostics::default();
-        let mut input = &source;
+        let mut input = Window::new(&source);
         let index = TarIndex::scan(&mut input, &self.limits, &mut findings, |_, _| Ok(()))?;
         index.check_names(&|a, b| equal_bodies(&source, a, b), &mut findings);
         index.check_links(&mut findings);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::diagnostics::Diagnostics;
 use crate::error::{Code, Error, Place, Result};
-use crate::limits::Limits;
+use crate::limits::{Limit, Limits};
 use crate::source::{Source, Span};
 use crate::tarball::{Kind, Member, TarIndex};
 
@@ -53,6 +53,16 @@ impl Store {
         match self {
             Store::Tar(tar) => Ok(tar.index.resolve(clean(name))?.map(|member| tar.entry(member))),
             Store::Directory(directory) => Ok(directory.find(name)),
+        }
+    }
+
+    /// As [`Source::check_unchanged`], of all there is.
+    pub(crate) fn check_unchanged(&self) -> Result<()> {
+        match self {
+            Store::Tar(tar) => tar.source.check_unchanged(),
+            Store::Directory(directory) => {
+                directory.files.iter().try_for_each(|(_, file)| file.check_unchanged())
+            }
         }
     }
 
@@ -116,8 +126,7 @@ impl Directory {
                 }
                 seen += 1;
                 if seen > limits.members {
-                    let message = format!("more than {} files", limits.members);
-                    return Err(Error::new(Code::LimitEntries, message));
+                    return Err(limits.exceeded(Limit::Members));
                 }
                 if kind.is_dir() && depth < 2 {
                     folders.push((path, format!("{name}/")));

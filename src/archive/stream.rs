@@ -19,7 +19,7 @@ use crate::compress::{Facts, Wanted, decode_error, measure};
 use crate::diagnostics::Diagnostics;
 use crate::digest::{Algorithm, Digest};
 use crate::error::{Code, Error, Result};
-use crate::limits::Limits;
+use crate::limits::{Limit, Limits};
 use crate::progress::{Progress, Silent, advance};
 use crate::source::{Kept, Source};
 use crate::tarball::scan::Input;
@@ -188,10 +188,8 @@ impl Documents<'_> {
     }
 
     fn reserve(&mut self, member: &Member) -> Result<()> {
-        let kept = self.limits.kept;
         self.left = self.left.checked_sub(member.size).ok_or_else(|| {
-            Error::new(Code::LimitKept, format!("more than {kept} bytes of JSON in a stream"))
-                .hint("write the stream to a file and open that")
+            self.limits.exceeded(Limit::Kept).hint("write the stream to a file and open that")
         })?;
         Ok(())
     }

@@ -12,9 +12,9 @@ use crate::archive::image::{Image, ImageManifest, Layer, ManifestBody, ManifestK
 use crate::archive::store::Store;
 use crate::archive::view;
 use crate::diagnostics::Diagnostics;
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 use crate::json;
-use crate::limits::Limits;
+use crate::limits::{Limit, Limits};
 use crate::platform::Platform;
 
 /// What a layer's `json` says.
@@ -84,14 +84,9 @@ fn chain(
     let mut found = Vec::new();
     let mut next = Some(top);
     while let Some(id) = next {
-        *left = left.checked_sub(1).ok_or_else(|| {
-            Error::new(Code::LimitGraph, "more layers below the images than the limit")
-        })?;
+        *left = left.checked_sub(1).ok_or_else(|| limits.exceeded(Limit::Descriptors))?;
         if found.len() >= limits.layers as usize {
-            return Err(Error::new(
-                Code::LimitLayers,
-                format!("more than {} layers", limits.layers),
-            ));
+            return Err(limits.exceeded(Limit::Layers));
         }
         let path = format!("{id}/layer.tar");
         let entry = store.find(&path)?;

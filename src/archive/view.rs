@@ -5,10 +5,11 @@
 //! manifest, image configuration); Docker's manifest list and schema 2 manifest
 //! have the same fields under other media types.
 
+use crate::archive::embedded::BadData;
 use crate::digest::{Digest, DigestError};
 use crate::error::{Code, Error, Result};
 use crate::json::{Node, shape};
-use crate::limits::Limits;
+use crate::limits::{Limit, Limits};
 use crate::media_type::{MediaClass, MediaType};
 use crate::platform::Platform;
 
@@ -44,6 +45,8 @@ pub struct Descriptor {
     pub artifact_type: Option<Box<str>>,
     /// Where the blob can be had, for layers that are not distributed.
     pub urls: Vec<Box<str>>,
+    /// What is wrong with the content that is embedded, where some is.
+    pub(crate) bad_data: Option<Box<BadData>>,
 }
 
 impl Descriptor {
@@ -52,15 +55,24 @@ impl Descriptor {
             node.str_field("digest")?.ok_or_else(|| shape("a descriptor without \"digest\""))?;
         let size =
             node.size_field("size")?.ok_or_else(|| shape("a descriptor without \"size\""))?;
+        let digest = digest_of(digest)?;
+        let bad_data = node.str_field("data")?.and_then(|data| BadData::find(data, digest, size));
         Ok(Descriptor {
             media_type: MediaType::from(node.str_field("mediaType")?.unwrap_or_default()),
-            digest: digest_of(digest)?,
+            digest,
             size,
             platform: node.field("platform")?.map(platform).transpose()?,
             annotations: node.map_field("annotations")?,
             artifact_type: node.str_field("artifactType")?.map(Into::into),
             urls: node.strings_field("urls")?,
+            bad_data: bad_data.map(Box::new),
         })
+    }
+
+    /// Bytes of the texts in it that have no bound of their own.
+    pub(crate) fn bulk(&self) -> u64 {
+        let texts = self.annotations.iter().flat_map(|(key, value)| [key, value]);
+        texts.chain(&self.urls).map(|text| text.len() as u64).sum()
     }
 
     /// The value of an annotation, when it is there and not empty.
@@ -157,10 +169,7 @@ impl ManifestDocument {
         let config = node.field("config")?.ok_or_else(|| shape("a manifest without \"config\""))?;
         let layers = list("layers")?;
         if layers.len() > limits.layers as usize {
-            return Err(Error::new(
-                Code::LimitLayers,
-                format!("more than {} layers", limits.layers),
-            ));
+            return Err(limits.exceeded(Limit::Layers));
         }
         let config = Descriptor::read(config)?;
         Ok(ManifestDocument::Manifest(Box::new(Manifest {

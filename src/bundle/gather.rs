@@ -10,11 +10,10 @@ use crate::archive::{
     Archive, Descriptor, Entry, Format, Image, ImageManifest, Manifest, Name, Target,
 };
 use crate::bundle::blobs::Blobs;
-use crate::bundle::ledger;
 use crate::bundle::names::{self, BundleName, Top, cosign_subject, raw_top};
+use crate::bundle::outcome;
 use crate::bundle::{Bundle, BundleImage, Referrer};
 use crate::compress::{Compression, Wanted, measure};
-use crate::diagnostics::Diagnostics;
 use crate::digest::{Algorithm, Digest};
 use crate::error::{Code, Error, Result};
 use crate::media_type::MediaType;
@@ -121,12 +120,11 @@ impl<'a> Bundle<'a> {
             blobs,
             images: Vec::new(),
             referrers: referrers(archives)?,
-            before: Arc::new(ledger::before(archives)),
+            before: Arc::new(outcome::before(archives)),
             replaced: HashMap::new(),
             renamed: Vec::new(),
             dropped,
             broken: Vec::new(),
-            notes: Diagnostics::default(),
             format: format_of(archives),
         };
         bundle.images = bundle.united(images, options.on_conflict)?;
@@ -533,6 +531,7 @@ pub(super) fn descriptor(media_type: MediaType, digest: Digest, size: u64) -> De
         annotations: Vec::new(),
         artifact_type: None,
         urls: Vec::new(),
+        bad_data: None,
     }
 }
 

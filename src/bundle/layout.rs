@@ -59,18 +59,18 @@ impl Layout {
         self
     }
 
-    fn has_index(&self) -> bool {
+    pub(super) fn has_index(&self) -> bool {
         matches!(self.format, Format::Oci | Format::Hybrid)
     }
 
-    fn has_items(&self) -> bool {
+    pub(super) fn has_items(&self) -> bool {
         !matches!(self.format, Format::Oci)
     }
 }
 
 /// An item of `manifest.json`.
 #[derive(Debug)]
-struct Item {
+pub(super) struct Item {
     config: Digest,
     tags: BTreeSet<String>,
     layers: Vec<Digest>,
@@ -86,6 +86,22 @@ impl Bundle<'_> {
     /// `E_SIZE_MISMATCH` when a blob is not of the size its descriptor says,
     /// `E_USAGE` for names with digests in docker's format.
     pub fn plan(&self, layout: &Layout) -> Result<Plan> {
+        let (blobs, items) = self.content(layout)?;
+        let mut controls = Vec::new();
+        if layout.has_index() {
+            controls.push(("index.json", self.index_json(layout)?));
+        }
+        if !items.is_empty() || !layout.has_index() {
+            controls.push(("manifest.json", manifest_json(&items)));
+        }
+        if layout.has_index() {
+            controls.push(("oci-layout", "{\"imageLayoutVersion\":\"1.0.0\"}".to_owned()));
+        }
+        self.pieces(blobs, controls, layout.mtime)
+    }
+
+    /// The blobs that are written, by path, and the items of `manifest.json`.
+    pub(super) fn content(&self, layout: &Layout) -> Result<(BTreeMap<String, Blob>, Vec<Item>)> {
         if layout.digest_names && !layout.has_index() {
             let message = "docker's format has no place for names with a digest";
             return Err(Error::new(Code::Usage, message).hint("--to hybrid or oci has"));
@@ -99,18 +115,10 @@ impl Bundle<'_> {
                 }
             }
         }
-        let mut controls = Vec::new();
         if layout.has_index() {
             self.add_graphs(&mut blobs)?;
-            controls.push(("index.json", self.index_json(layout)?));
         }
-        if !items.is_empty() || !layout.has_index() {
-            controls.push(("manifest.json", manifest_json(&items)));
-        }
-        if layout.has_index() {
-            controls.push(("oci-layout", "{\"imageLayoutVersion\":\"1.0.0\"}".to_owned()));
-        }
-        self.pieces(blobs, controls, layout.mtime)
+        Ok((blobs, items))
     }
 
     fn pieces(
@@ -245,7 +253,11 @@ impl Bundle<'_> {
     }
 
     /// What the docker view shows of an image: a configuration and layers.
-    fn shown(&self, image: &BundleImage, layout: &Layout) -> Result<Option<(Digest, Vec<Digest>)>> {
+    pub(super) fn shown(
+        &self,
+        image: &BundleImage,
+        layout: &Layout,
+    ) -> Result<Option<(Digest, Vec<Digest>)>> {
         let runs: Vec<(&Leaf, Digest, Vec<Digest>)> = image
             .leaves
             .iter()

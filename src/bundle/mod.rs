@@ -16,7 +16,7 @@
 //!   for it, and their diff IDs checked. The configuration is never written
 //!   anew, so docker's image ID stays what it was.
 //! * A blob is never changed. The only documents made anew are manifests for
-//!   images that had none and indexes that lose children; the [`Ledger`] lists
+//!   images that had none and indexes that lose children; the [`Outcome`] lists
 //!   them.
 //! * The output of [`Bundle::plan`] depends on the images and their bytes
 //!   alone: not on the order of members in the inputs, on threads or on time.
@@ -27,8 +27,8 @@ mod attached;
 mod blobs;
 mod gather;
 mod layout;
-mod ledger;
 mod names;
+mod outcome;
 mod select;
 mod split;
 
@@ -36,7 +36,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::archive::{Descriptor, Format};
-use crate::diagnostics::Diagnostics;
 use crate::digest::Digest;
 use crate::edit::Ledger;
 use crate::platform::Platform;
@@ -44,6 +43,7 @@ use blobs::{Blobs, Leaf};
 pub use gather::{GatherOptions, OnConflict};
 pub use layout::Layout;
 use names::{BundleName, Top};
+pub use outcome::{Outcome, OutcomeImage};
 pub use select::{Attestations, IndexPolicy, Lack, Missing, Platforms, Selection};
 pub use split::{Part, SplitBy};
 
@@ -65,7 +65,6 @@ pub struct Bundle<'a> {
     /// Labels of signatures and attestations that went although what they were
     /// about stays.
     broken: Vec<String>,
-    notes: Diagnostics,
     format: Format,
 }
 
@@ -114,12 +113,6 @@ impl Bundle<'_> {
         self.format
     }
 
-    /// Every index, manifest and configuration before and after.
-    #[must_use]
-    pub fn ledger(&self) -> Ledger {
-        ledger::after(self)
-    }
-
     /// Names with a digest that changed with it: the old and the new one.
     #[must_use]
     pub fn renamed(&self) -> &[(String, String)] {
@@ -139,61 +132,11 @@ impl Bundle<'_> {
         &self.broken
     }
 
-    /// What is worth knowing about the way here.
-    #[must_use]
-    pub fn notes(&self) -> &Diagnostics {
-        &self.notes
-    }
-
-    /// The files of the inputs' blobs that are in nothing that stays: how many,
-    /// and their bytes.
-    #[must_use]
-    pub fn left_out(&self) -> (usize, u64) {
-        let kept = self.digests();
-        let mut seen = HashSet::new();
-        let (mut files, mut bytes) = (0, 0);
-        for entry in self.blobs.archives().iter().flat_map(|archive| archive.store.entries()) {
-            let Some(digest) = Digest::from_blob_path(&entry.name) else { continue };
-            if !kept.contains(&digest) && seen.insert(digest) {
-                files += 1;
-                bytes += entry.span.len;
-            }
-        }
-        (files, bytes)
-    }
-
-    /// The digests of everything that stays and is there.
-    fn digests(&self) -> HashSet<Digest> {
-        let mut all = HashSet::new();
-        for image in &self.images {
-            all.extend(self.documents(image));
-            for leaf in &image.leaves {
-                self.add_leaf(&leaf.descriptor, &mut all);
-            }
-        }
-        for referrer in &self.referrers {
-            all.extend(self.blobs.indexes(&referrer.descriptor.digest));
-            for leaf in self.blobs.leaves(&referrer.descriptor) {
-                self.add_leaf(&leaf.descriptor, &mut all);
-            }
-        }
-        all
-    }
-
     /// The indexes and manifests of an image that stay.
     fn documents(&self, image: &BundleImage) -> HashSet<Digest> {
         let mut all: HashSet<Digest> = self.blobs.indexes(&image.root.digest).into_iter().collect();
         all.extend(image.leaves.iter().map(|leaf| leaf.descriptor.digest));
         all
-    }
-
-    fn add_leaf(&self, descriptor: &Descriptor, all: &mut HashSet<Digest>) {
-        if self.blobs.has(&descriptor.digest) {
-            all.insert(descriptor.digest);
-        }
-        let Some(manifest) = self.blobs.manifest(&descriptor.digest) else { return };
-        let blobs = manifest.layers.iter().chain([&manifest.config]);
-        all.extend(blobs.map(|blob| blob.digest).filter(|digest| self.blobs.has(digest)));
     }
 }
 
@@ -209,14 +152,7 @@ impl BundleImage {
         self.names.first().map_or_else(|| self.root.digest.to_string(), |name| name.key().into())
     }
 
-    /// The digest in the input: of its index or manifest, or of its
-    /// configuration where it had neither.
-    #[must_use]
-    pub fn before(&self) -> Option<Digest> {
-        self.before
-    }
-
-    /// The descriptor of its index or manifest now.
+    /// The descriptor of its index or manifest.
     #[must_use]
     pub fn target(&self) -> &Descriptor {
         &self.root

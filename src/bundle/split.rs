@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::bundle::{Bundle, BundleImage, Layout, Platforms, Selection};
+use crate::bundle::{Bundle, BundleImage, Layout, Platforms, Referrer, Selection};
 use crate::digest::Digest;
 use crate::error::{Code, Error, Result};
 use crate::platform::PlatformSpec;
@@ -55,9 +55,12 @@ impl<'a> Bundle<'a> {
             SplitBy::Platform => self.by_platform(selection)?,
             SplitBy::Image => {
                 let bundle = self.select(selection)?;
-                let units = bundle.units();
+                let (units, orphans) = (bundle.units(), bundle.orphans());
                 let name = |unit: &usize| slug(&bundle.images[*unit].label());
-                units.iter().map(|unit| (name(unit), bundle.subset(&[*unit], &units))).collect()
+                units
+                    .iter()
+                    .map(|unit| (name(unit), bundle.subset(&[*unit], &units, &orphans)))
+                    .collect()
             }
             SplitBy::Size(most) => self.select(selection)?.by_size(most, layout)?,
         };
@@ -88,19 +91,19 @@ impl<'a> Bundle<'a> {
     }
 
     fn by_size(&self, most: u64, layout: &Layout) -> Result<Vec<(String, Bundle<'a>)>> {
-        let units = self.units();
+        let (units, orphans) = (self.units(), self.orphans());
         let mut parts = Vec::new();
         let mut picked: Vec<usize> = Vec::new();
         let mut part: Option<Bundle<'a>> = None;
         for unit in units.iter().copied() {
             picked.push(unit);
-            let larger = self.subset(&picked, &units);
+            let larger = self.subset(&picked, &units, &orphans);
             if larger.plan(layout)?.len() <= most {
                 part = Some(larger);
                 continue;
             }
             picked = vec![unit];
-            let alone = self.subset(&picked, &units);
+            let alone = self.subset(&picked, &units, &orphans);
             let len = alone.plan(layout)?.len();
             if len > most {
                 let label = self.images[unit].label();
@@ -130,7 +133,7 @@ impl<'a> Bundle<'a> {
     }
 
     /// Some units, and what follows them.
-    fn subset(&self, picked: &[usize], units: &[usize]) -> Bundle<'a> {
+    fn subset(&self, picked: &[usize], units: &[usize], orphans: &[Referrer]) -> Bundle<'a> {
         let mut bundle = self.clone();
         let mut at = 0;
         bundle.images.retain(|_| {
@@ -143,10 +146,9 @@ impl<'a> Bundle<'a> {
         for image in bundle.images.iter_mut().filter(|image| labels.contains(&image.root.digest)) {
             image.follows = false;
         }
-        let orphans: Vec<_> = self.orphans();
         bundle.follow(true);
         if picked.first() == units.first() {
-            bundle.referrers.extend(orphans);
+            bundle.referrers.extend_from_slice(orphans);
             bundle.referrers.sort_by_key(|referrer| referrer.descriptor.digest);
             bundle.referrers.dedup_by_key(|referrer| referrer.descriptor.digest);
         }
@@ -154,12 +156,12 @@ impl<'a> Bundle<'a> {
     }
 
     /// Referrers about nothing in the bundle: they go to the first part.
-    fn orphans(&self) -> Vec<super::Referrer> {
+    fn orphans(&self) -> Vec<Referrer> {
         let mut all = self.clone();
         all.follow(true);
         let kept: HashSet<Digest> =
             all.referrers.iter().map(|referrer| referrer.descriptor.digest).collect();
-        let orphan = |referrer: &&super::Referrer| !kept.contains(&referrer.descriptor.digest);
+        let orphan = |referrer: &&Referrer| !kept.contains(&referrer.descriptor.digest);
         self.referrers.iter().filter(orphan).cloned().collect()
     }
 }

@@ -6,7 +6,7 @@ use flate2::bufread::MultiGzDecoder;
 
 use crate::compress::Compression;
 use crate::error::{Code, Error, Result};
-use crate::limits::Limits;
+use crate::limits::{Limit, Limits};
 
 /// Bytes read from below at once.
 const BUFFER: usize = 128 << 10;
@@ -16,7 +16,7 @@ const BUFFER: usize = 128 << 10;
 pub(crate) struct Decoder<R: Read> {
     inner: Inner<R>,
     left: u64,
-    limit: u64,
+    limits: Limits,
     /// What ended the stream. No decoder is read on behind its own error: the
     /// one of bzip2 aborts the process then.
     failed: Option<Error>,
@@ -53,7 +53,7 @@ impl<R: Read> Decoder<R> {
                     .hint(format!("build with the feature `{other}`")));
             }
         };
-        Ok(Decoder { inner, left: limits.unpacked, limit: limits.unpacked, failed: None })
+        Ok(Decoder { inner, left: limits.unpacked, limits: limits.clone(), failed: None })
     }
 
     fn decode(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -66,10 +66,8 @@ impl<R: Read> Decoder<R> {
             #[cfg(feature = "bzip2")]
             Inner::Bzip2(reader) => reader.read(buffer),
         }?;
-        self.left = self.left.checked_sub(got as u64).ok_or_else(|| {
-            let message = format!("more than {} bytes when decompressed", self.limit);
-            io::Error::other(Error::new(Code::LimitUnpacked, message))
-        })?;
+        let left = self.left.checked_sub(got as u64);
+        self.left = left.ok_or_else(|| io::Error::other(self.limits.exceeded(Limit::Unpacked)))?;
         Ok(got)
     }
 }
@@ -83,7 +81,12 @@ impl<R: Read> Read for Decoder<R> {
             if error.kind() == io::ErrorKind::Interrupted {
                 return error;
             }
-            let error = decode_error(error);
+            let error = match decode_error(error) {
+                error if error.code() == Code::LimitWindow => {
+                    self.limits.exceeded(Limit::ZstdWindowLog)
+                }
+                error => error,
+            };
             self.failed = Some(error.clone());
             io::Error::other(error)
         })

@@ -20,7 +20,7 @@ use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visit
 use serde_json::value::RawValue;
 
 use crate::error::{Code, Error, Result};
-use crate::limits::Limits;
+use crate::limits::{DEEPEST_JSON, Limit, Limits};
 
 /// One value of a document and where its text stands.
 #[derive(Debug)]
@@ -60,8 +60,9 @@ pub(crate) fn parse(bytes: &[u8], limits: &Limits) -> Result<Node> {
     stream.end().map_err(|_| Error::new(Code::JsonTrailing, "more bytes behind the JSON value"))?;
     let mut gate = Gate {
         text,
+        limits,
         values_left: limits.json_values,
-        depth_left: limits.json_depth,
+        depth_left: limits.json_depth.min(DEEPEST_JSON),
         failure: None,
     };
     gate.node(raw)
@@ -69,6 +70,7 @@ pub(crate) fn parse(bytes: &[u8], limits: &Limits) -> Result<Node> {
 
 struct Gate<'a> {
     text: &'a str,
+    limits: &'a Limits,
     values_left: u32,
     depth_left: u32,
     /// What a visitor found, which serde's own error could not carry.
@@ -110,10 +112,8 @@ impl<'a> Gate<'a> {
     /// The items of an array or the fields of an object, not yet parsed.
     /// Takes one level of depth, which the caller gives back.
     fn children(&mut self, text: &'a str) -> Result<Vec<(Box<str>, &'a RawValue)>> {
-        self.depth_left = self
-            .depth_left
-            .checked_sub(1)
-            .ok_or_else(|| Error::new(Code::LimitJson, "JSON nested deeper than the limit"))?;
+        let left = self.depth_left.checked_sub(1);
+        self.depth_left = left.ok_or_else(|| self.limits.exceeded(Limit::JsonDepth))?;
         let mut stream = serde_json::Deserializer::from_str(text);
         let mut children = Children(self).deserialize(&mut stream);
         if let Some(failure) = self.failure.take() {
@@ -138,8 +138,7 @@ impl Children<'_, '_> {
         match self.0.values_left.checked_sub(1) {
             Some(left) => self.0.values_left = left,
             None => {
-                let error = Error::new(Code::LimitJson, "more JSON values than the limit");
-                self.0.failure = Some(error);
+                self.0.failure = Some(self.0.limits.exceeded(Limit::JsonValues));
                 return Err(E::custom("limit"));
             }
         }
@@ -199,11 +198,13 @@ impl Node {
     }
 
     /// The field Go would read into a struct field of this name: keys match
-    /// whatever their case. `null` counts as absent.
+    /// whatever their case, and jib writes them in lower case. `null` counts as
+    /// absent.
     ///
     /// # Errors
     ///
-    /// `E_JSON_CASEKEY` when two keys match, `E_JSON_SHAPE` when this is not an
+    /// `E_JSON_CASEKEY` when two keys match, or one that only Go takes for the
+    /// name, with letters outside ASCII; `E_JSON_SHAPE` when this is not an
     /// object.
     pub(crate) fn field(&self, name: &str) -> Result<Option<&Node>> {
         Ok(self.field_or_null(name)?.filter(|node| !node.is_null()))
@@ -218,6 +219,12 @@ impl Node {
             return Err(Error::new(
                 Code::JsonCaseKey,
                 format!("keys {first:?} and {second:?} are one field to Go and two to others"),
+            ));
+        }
+        if let Some((key, _)) = found.filter(|(key, _)| !key.is_ascii()) {
+            return Err(Error::new(
+                Code::JsonCaseKey,
+                format!("key {key:?} is \"{name}\" to Go and unknown to others"),
             ));
         }
         Ok(found.map(|(_, node)| node))
@@ -370,8 +377,9 @@ mod tests {
     fn fields_match_as_in_go_and_never_twice() {
         let root = |text: &str| parse(text.as_bytes(), &Limits::default()).unwrap();
         assert_eq!(root("{\"repoTags\":\"a\"}").str_field("RepoTags").unwrap(), Some("a"));
-        assert_eq!(root("{\"RepoTag\u{17f}\":\"a\"}").str_field("RepoTags").unwrap(), Some("a"));
         assert_eq!(root("{\"RepoTags\":null}").str_field("RepoTags").unwrap(), None);
+        let long_s = root("{\"RepoTag\u{17f}\":\"a\"}");
+        assert_eq!(long_s.str_field("RepoTags").unwrap_err().code(), Code::JsonCaseKey);
         let twice = root("{\"RepoTags\":\"a\",\"repotags\":\"b\"}");
         assert_eq!(twice.str_field("RepoTags").unwrap_err().code(), Code::JsonCaseKey);
     }

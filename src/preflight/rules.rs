@@ -38,10 +38,13 @@ macro_rules! rules {
     };
 }
 
-// What no command mends yet.
-const CONVERT: Option<&str> = None;
-const TRIM: Option<&str> = None;
-const SPLIT: Option<&str> = None;
+/// Written anew as it is: no links, no odd members, every control file.
+const EXPORT: Option<&str> = Some("ocitar export {in} OUT.tar --index keep");
+const PLAIN: Option<&str> = Some("ocitar export {in} OUT.tar --index keep --compress none");
+/// An index without the promises.
+const TRIM: Option<&str> = Some("ocitar export {in} OUT.tar");
+const HYBRID: Option<&str> = Some("ocitar convert {in} OUT.tar --index keep --to hybrid");
+const SPLIT: Option<&str> = Some("ocitar split {in} DIR --by image");
 const RENAME: Option<&str> = Some("ocitar retag {in} OUT.tar OLD=HOST/PATH:TAG");
 const NAME: Option<&str> = Some("ocitar retag {in} OUT.tar HOST/PATH:TAG");
 
@@ -51,11 +54,11 @@ rules! {
     OUTER = "outer-compression",
         "the archive is compressed in a way this consumer does not read",
         "observed: docker 20.10 without zstd, 26.1 and 28.5 without an xz program, ctr 1.x plain only, ctr 2.1 gzip and zstd, podman 5 all four, crane 0.20 plain only",
-        CONVERT;
+        PLAIN;
     SKIPPABLE = "outer-skippable-frame",
         "the zstd stream starts with a skippable frame, which containers/image does not take for zstd",
         "observed with podman 5.4 and 5.8, skopeo 1.18 and 1.22",
-        CONVERT;
+        PLAIN;
     BROKEN = "tar-broken",
         "the tar cannot be read to its end",
         "observed with every consumer on cut files, stray zero blocks and text behind the last member; crane stops at what it looks for",
@@ -63,41 +66,41 @@ rules! {
     TYPE = "tar-type",
         "unpacking stops at a member type it does not know",
         "observed with docker 20.10 to 28.5 and skopeo oci-archive on types 7 and V",
-        CONVERT;
+        None;
     OUTSIDE = "tar-outside",
         "unpacking stops at a member or link that leads outside",
         "observed with docker 28.5 (20.10 and 26.1 let it pass) and skopeo oci-archive",
-        CONVERT;
+        None;
     HARD_LINK = "tar-hard-link",
         "a hard link stands before its target, or is read as an empty file, or not at all",
         "observed: docker needs the target first, containerd does not see hard links, podman and skopeo read them empty",
-        CONVERT;
+        EXPORT;
     SYMLINK = "tar-symlink",
         "a symbolic link is not followed to a file",
         "observed: containerd's docker view needs every link of the archive to lead to a file of it, podman and skopeo take a link's size for the layer's",
-        CONVERT;
+        EXPORT;
     CHAIN = "tar-symlink-chain",
         "a symbolic link leads to another one: this works by chance",
         "observed with containerd 1.7 and 2.1: the same file loads nine times in ten",
-        CONVERT;
+        None;
 
     // Control files.
     NO_MANIFEST_JSON = "no-manifest-json",
         "there is no manifest.json where this consumer looks for it",
         "observed with docker's classic store, skopeo docker-archive and crane",
-        CONVERT;
+        HYBRID;
     NO_INDEX_JSON = "no-index-json",
         "there is no index.json where this consumer looks for it",
         "observed with skopeo oci-archive; containerd asks for it once there is an oci-layout",
-        CONVERT;
+        HYBRID;
     NOT_AN_IMAGE = "not-an-image-archive",
         "neither view of an image archive is there",
         "observed with containerd 1.6 to 2.1, also where oci-layout is missing or states no version",
-        CONVERT;
+        EXPORT;
     LAYOUT = "oci-layout-version",
         "oci-layout is damaged or states a version other than 1.0.0",
         "observed with containerd 1.6 to 2.1 and docker's containerd store",
-        CONVERT;
+        EXPORT;
     MANIFEST_JSON = "manifest-json-damaged",
         "manifest.json is not an array of items, or not JSON",
         "observed: containerd refuses even where it would not use it",
@@ -167,7 +170,7 @@ rules! {
     SAME_NAME = "same-name",
         "two images carry one name, and one of them loses it",
         "observed: the last one wins in docker and containerd, the first in podman",
-        SPLIT;
+        Some("ocitar merge -o OUT.tar {in} --on-conflict last");
 
     // Platforms.
     FILTERED = "platform-filtered",
@@ -177,7 +180,7 @@ rules! {
     FILTERED_NAME = "platform-filtered-name",
         "a name leads to an image of another platform, whose content is not kept",
         "observed with ctr 1.6 and 2.1",
-        Some("ocitar export {in} OUT.tar --platform PLATFORM");
+        Some("ocitar export {in} OUT.tar --except NAME");
     NO_PLATFORM = "platform-missing",
         "the index holds nothing this host runs",
         "observed: ctr 1.x, podman and skopeo refuse, ctr 2.1 lists a name without content, docker's containerd store keeps it",
@@ -189,7 +192,7 @@ rules! {
     NESTED = "nested-index",
         "an index inside an index",
         "observed: podman, skopeo and docker 26.1 with the containerd store do not read it",
-        Some("ocitar export {in} OUT.tar --index flatten");
+        Some("ocitar export {in} OUT.tar --platform PLATFORM --index flatten");
     OTHER_OS = "other-os",
         "an image for another operating system than the daemon's",
         "observed with docker's classic store",
@@ -215,7 +218,7 @@ rules! {
     LAYER_TYPE = "layer-media-type",
         "compressed bytes under the media type of a plain tar",
         "observed with containerd 1.6 to 2.1 and docker's containerd store",
-        CONVERT;
+        None;
     NO_LAYER_TYPE = "no-image-layers",
         "an artifact, or layers of a type this consumer does not unpack",
         "observed with ctr 2.1, docker 26.1 and 28.5 with the containerd store, podman 5",
@@ -231,25 +234,25 @@ rules! {
     SHA512 = "sha512",
         "content addressed by sha512, which no importer looks up",
         "observed with docker's containerd store, containerd, podman and skopeo",
-        CONVERT;
+        None;
     MEDIA_TYPE = "media-type",
         "a descriptor's media type is missing or not that of its document",
         "observed: containerd refuses a descriptor without type and an index called a manifest, podman and skopeo a docker type over an OCI manifest",
-        CONVERT;
+        None;
     LAYER_SOURCES = "layer-sources",
         "LayerSources states another size than the layer has",
         "observed with crane 0.20.7 on compressed layers",
-        CONVERT;
+        EXPORT;
 
     // Both views.
     OTHER_VIEW = "view-unreadable",
         "the OCI view cannot be used, so manifest.json is read instead, without a word",
         "observed with podman 5.4 and 5.8",
-        CONVERT;
+        None;
     LOST = "image-lost",
         "an image of the archive is not there afterwards, although the import ends with exit 0",
         "follows from what each consumer reads of the archive",
-        CONVERT;
+        None;
 }
 
 #[cfg(test)]

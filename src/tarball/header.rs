@@ -91,16 +91,19 @@ impl<'a> Header<'a> {
     }
 
     /// Checks the numbers that are not used: Go refuses the whole archive when
-    /// one of them does not parse, so no daemon could load it.
+    /// one of them does not parse, so no daemon could load it. It reads device
+    /// numbers of every member, and Python even where there is no magic.
     pub(crate) fn check_numbers(&self) -> Result<()> {
-        let fields =
-            [("mode", 100..108), ("uid", 108..116), ("gid", 116..124), ("mtime", 136..148)];
+        let fields = [
+            ("mode", 100..108),
+            ("uid", 108..116),
+            ("gid", 116..124),
+            ("mtime", 136..148),
+            ("devmajor", 329..337),
+            ("devminor", 337..345),
+        ];
         for (name, range) in fields {
             number(&self.block[range]).ok_or_else(|| numeric(name))?;
-        }
-        if matches!(self.type_flag(), b'3' | b'4') && self.dialect != Dialect::V7 {
-            number(&self.block[329..337]).ok_or_else(|| numeric("devmajor"))?;
-            number(&self.block[337..345]).ok_or_else(|| numeric("devminor"))?;
         }
         Ok(())
     }
@@ -132,8 +135,8 @@ fn until_nul(field: &[u8]) -> &[u8] {
     &field[..end]
 }
 
-/// Octal digits between optional blanks and NUL or blank to the end; or
-/// base-256 with a first byte of exactly 0x80 and a value below 2^63.
+/// Octal digits between optional spaces and NUL or space to the end (a tab is
+/// no blank to Go); or base-256 with a first byte of exactly 0x80 and a value below 2^63.
 /// `Some(None)` is a blank field.
 #[expect(clippy::option_option, reason = "blank, a number, or not a number")]
 fn number(field: &[u8]) -> Option<Option<u64>> {
@@ -151,7 +154,8 @@ fn number(field: &[u8]) -> Option<Option<u64>> {
 }
 
 fn octal(field: &[u8]) -> Option<u64> {
-    let digits = field.trim_ascii_start();
+    let blanks = field.iter().take_while(|b| **b == b' ').count();
+    let digits = &field[blanks..];
     let end = digits.iter().position(|b| !b.is_ascii_digit()).unwrap_or(digits.len());
     let (digits, rest) = digits.split_at(end);
     if digits.is_empty() || rest.iter().any(|b| !matches!(b, b' ' | 0)) {
@@ -169,7 +173,7 @@ mod tests {
 
     #[test]
     fn numbers_every_reader_reads_alike() {
-        let rows: [(&[u8], Option<Option<u64>>); 14] = [
+        let rows: [(&[u8], Option<Option<u64>>); 16] = [
             (b"00000000012\0", Some(Some(10))),
             (b"         12 ", Some(Some(10))),
             (b"777777777777", Some(Some(0o777_777_777_777))),
@@ -179,6 +183,8 @@ mod tests {
             (b"00000000018\0", None),
             (b"-0000000004\0", None),
             (b"+0000000004\0", None),
+            (b"\t0000000004\0", None),
+            (b"\00000000004\0", None),
             (b"0000\x000000004", None),
             (b"0000004x\0\0\0\0", None),
             (b"\x80\0\0\0\0\0\0\0\0\0\x02\0", Some(Some(512))),

@@ -12,7 +12,7 @@ pub(crate) mod write;
 use crate::diagnostics::Diagnostics;
 use crate::error::{Code, Error, Place, Result};
 use crate::limits::Limits;
-use crate::source::Source;
+use crate::source::{Source, Window};
 pub(crate) use header::padded;
 use scan::{Input, Scanner, Step};
 
@@ -63,6 +63,11 @@ impl Member {
     pub fn end(&self) -> u64 {
         // The scan has checked that this does not overflow.
         self.body + padded(self.size).unwrap_or(self.size)
+    }
+
+    /// The name as docker sees it, which unpacks the archive into a folder.
+    fn unpacked_name(&self) -> &str {
+        self.name.strip_prefix('/').unwrap_or(&self.name)
     }
 
     /// The member as a place for errors.
@@ -158,6 +163,17 @@ impl TarIndex {
         self.end
     }
 
+    /// The members by name, and those of one name by position, where names that
+    /// differ in a `/` at the start are one.
+    fn sorted_as_unpacked(&self) -> Vec<&Member> {
+        let mut sorted: Vec<&Member> =
+            self.by_name.iter().map(|i| &self.members[*i as usize]).collect();
+        if sorted.iter().any(|member| member.name.starts_with('/')) {
+            sorted.sort_by_key(|member| (member.unpacked_name(), member.index));
+        }
+        sorted
+    }
+
     /// The first member of a name.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<&Member> {
@@ -191,6 +207,11 @@ impl TarIndex {
         };
         let refuse = |message: &str| Err(Error::new(Code::TarLink, message).at(member.place()));
         let found = target.as_deref().and_then(|target| self.find(target));
+        if self.has_two_targets(member, found) {
+            return refuse(
+                "an absolute link: docker follows it from the root of the archive, podman and crane from the link's folder, and something stands at both",
+            );
+        }
         match found {
             Some(target) if target.kind != Kind::File => {
                 refuse("a link to a link or a directory: consumers follow it differently or not")
@@ -204,6 +225,18 @@ impl TarIndex {
                 refuse(&format!("nothing in the archive at the link's target \"{link}\""))
             }
         }
+    }
+
+    /// Whether a symbolic link with an absolute target leads to one member when
+    /// followed from the root and to another when followed from its folder.
+    fn has_two_targets(&self, member: &Member, from_root: Option<&Member>) -> bool {
+        let link = member.link.as_deref().unwrap_or_default();
+        if member.kind != Kind::Symlink || !link.starts_with('/') {
+            return false;
+        }
+        let beside = join(&member.name, link.trim_start_matches('/'));
+        let beside = beside.as_deref().and_then(|target| self.find(target));
+        beside.is_some_and(|beside| from_root.is_none_or(|root| root.name != beside.name))
     }
 
     /// Findings about links, whether anything uses them or not: one that leads
@@ -233,14 +266,17 @@ impl TarIndex {
 
     /// Findings about names: duplicates with other bytes are fatal (docker and
     /// containerd take the last, podman and crane the first), equal ones noted.
+    /// So is a member below one that is no directory.
     pub(crate) fn check_names(
         &self,
         equal_bodies: &dyn Fn(&Member, &Member) -> bool,
         findings: &mut Diagnostics,
     ) {
-        for pair in self.by_name.windows(2) {
-            let [first, second] = [pair[0], pair[1]].map(|i| &self.members[i as usize]);
-            if first.name != second.name
+        let sorted = self.sorted_as_unpacked();
+        check_folders(&sorted, findings);
+        for pair in sorted.windows(2) {
+            let [first, second] = [pair[0], pair[1]];
+            if first.unpacked_name() != second.unpacked_name()
                 || (first.kind, second.kind) == (Kind::Directory, Kind::Directory)
             {
                 continue;
@@ -263,13 +299,38 @@ impl TarIndex {
     }
 }
 
-impl Input for &Source {
+/// Members below one that is no directory. Whoever unpacks the archive, as docker
+/// does, writes them through the link or removes it; whoever reads the members
+/// takes no notice. `sorted` is by [`Member::unpacked_name`].
+fn check_folders(sorted: &[&Member], findings: &mut Diagnostics) {
+    // What the names that follow start with: those of one start stand together.
+    let mut starts: Vec<&Member> = Vec::new();
+    for member in sorted {
+        let name = member.unpacked_name();
+        while starts.last().is_some_and(|start| !name.starts_with(start.unpacked_name())) {
+            starts.pop();
+        }
+        let is_above =
+            |start: &&&Member| name.as_bytes().get(start.unpacked_name().len()) == Some(&b'/');
+        if let Some(above) = starts.iter().find(is_above) {
+            let message =
+                format!("stands below \"{}\", which is no directory", above.unpacked_name());
+            findings.fatal(Error::new(Code::TarName, message).at(member.place()));
+        }
+        let is_known = starts.last().is_some_and(|start| start.unpacked_name() == name);
+        if member.kind != Kind::Directory && !is_known {
+            starts.push(member);
+        }
+    }
+}
+
+impl Input for Window<'_> {
     fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> Result<usize> {
         self.read_some_at(offset, buffer)
     }
 
     fn known_len(&self) -> Option<u64> {
-        Some(self.len())
+        Some(self.source_len())
     }
 }
 

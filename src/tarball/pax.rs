@@ -21,27 +21,40 @@ pub(crate) fn parse(body: &[u8]) -> Result<Records> {
         b"path" => set(&mut records.path, name(value)?),
         b"linkpath" => set(&mut records.link_path, name(value)?),
         b"size" => set(&mut records.size, decimal(value).ok_or_else(|| bad_number("size"))?),
-        _ if key.starts_with(b"GNU.sparse.") => Err(Error::new(Code::TarSparse, "a sparse member")),
+        // star's and Solaris' keys change the content to libarchive alone.
+        _ if key.starts_with(b"GNU.sparse.")
+            || matches!(key, b"SCHILY.realsize" | b"SUN.holesdata") =>
+        {
+            Err(Error::new(Code::TarSparse, "a sparse member"))
+        }
+        _ if key.starts_with(b"GNU.volume.") || key == b"GNU.dumpdir" => {
+            Err(malformed("a pax record of a multi-volume or incremental archive"))
+        }
         b"hdrcharset" if value != b"ISO-IR 10646 2000 UTF-8" => {
-            Err(Error::new(Code::TarPaxSyntax, "names in a character set other than UTF-8"))
+            Err(malformed("names in a character set other than UTF-8"))
         }
-        b"uid" | b"gid" if !value.is_empty() && decimal(value).is_none() => {
-            Err(bad_number("owner"))
-        }
-        b"mtime" | b"atime" | b"ctime" if !value.is_empty() && !is_time(value) => {
-            Err(bad_number("time"))
-        }
-        _ => Ok(()),
+        _ => check_harmless(key, value),
     })?;
     Ok(records)
+}
+
+/// Checks records that change nothing ocitar reads, because a value that does
+/// not parse makes one reader give up and another go on.
+fn check_harmless(key: &[u8], value: &[u8]) -> Result<()> {
+    match key {
+        b"uid" | b"gid" if decimal(value).is_none() => Err(bad_number("owner")),
+        b"mtime" | b"atime" | b"ctime" if !is_time(value) => Err(bad_number("time")),
+        b"uname" | b"gname" if value.contains(&0) => Err(malformed("a NUL in a pax owner")),
+        _ => Ok(()),
+    }
 }
 
 /// Checks the body of a `g` header: Go ignores its records, GNU tar and Python
 /// apply them, so it may only hold what changes no member.
 pub(crate) fn check_global(body: &[u8]) -> Result<()> {
-    each(body, |key, _| match key {
+    each(body, |key, value| match key {
         b"comment" | b"mtime" | b"atime" | b"ctime" | b"uname" | b"gname" | b"uid" | b"gid" => {
-            Ok(())
+            check_harmless(key, value)
         }
         _ => Err(Error::new(
             Code::TarPaxGlobal,
@@ -52,12 +65,17 @@ pub(crate) fn check_global(body: &[u8]) -> Result<()> {
 
 fn each(mut body: &[u8], mut visit: impl FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
     while !body.is_empty() {
-        let (record, rest) = split_record(body)
-            .ok_or_else(|| Error::new(Code::TarPaxSyntax, "a malformed pax record"))?;
+        let (record, rest) =
+            split_record(body).ok_or_else(|| malformed("a malformed pax record"))?;
         let equals = record.iter().position(|b| *b == b'=').filter(|at| *at > 0);
-        let equals =
-            equals.ok_or_else(|| Error::new(Code::TarPaxSyntax, "a pax record without a key"))?;
-        visit(&record[..equals], &record[equals + 1..])?;
+        let equals = equals.ok_or_else(|| malformed("a pax record without a key"))?;
+        let key = &record[..equals];
+        // GNU tar skips blanks before a key, Go has them in it; Go refuses a
+        // NUL in a key, others end it there.
+        if key[0] == b' ' || key.iter().any(u8::is_ascii_control) {
+            return Err(malformed("a blank before a pax key, or a control character in it"));
+        }
+        visit(key, &record[equals + 1..])?;
         body = rest;
     }
     Ok(())
@@ -108,7 +126,11 @@ fn is_time(value: &[u8]) -> bool {
 }
 
 fn bad_number(field: &str) -> Error {
-    Error::new(Code::TarPaxSyntax, format!("a pax {field} that is not a plain number"))
+    malformed(&format!("a pax {field} that is not a plain number"))
+}
+
+fn malformed(message: &str) -> Error {
+    Error::new(Code::TarPaxSyntax, message)
 }
 
 #[cfg(test)]
@@ -139,6 +161,15 @@ mod tests {
             (b"8 path=\n", Err(Code::TarName)),
             (b"12 path=a\0b\n", Err(Code::TarName)),
             (b"22 GNU.sparse.major=1\n", Err(Code::TarSparse)),
+            (b"21 SCHILY.realsize=1\n", Err(Code::TarSparse)),
+            (b"22 SUN.holesdata= 0 1\n", Err(Code::TarSparse)),
+            (b"23 GNU.volume.offset=1\n", Err(Code::TarPaxSyntax)),
+            (b"11  path=a\n", Err(Code::TarPaxSyntax)),
+            (b"11 \tpath=a\n", Err(Code::TarPaxSyntax)),
+            (b"11 pa\0th=a\n", Err(Code::TarPaxSyntax)),
+            (b"13 uname=a\0b\n", Err(Code::TarPaxSyntax)),
+            (b"7 uid=\n", Err(Code::TarPaxSyntax)),
+            (b"9 mtime=\n", Err(Code::TarPaxSyntax)),
             (b"6 =ab\n", Err(Code::TarPaxSyntax)),
         ];
         for (body, want) in rows {
@@ -149,8 +180,13 @@ mod tests {
 
     #[test]
     fn global_headers_may_not_change_members() {
-        let rows: &[(&[u8], bool)] =
-            &[(b"13 comment=x\n", true), (b"10 path=a\n", false), (b"10 size=1\n", false)];
+        let rows: &[(&[u8], bool)] = &[
+            (b"13 comment=x\n", true),
+            (b"10 path=a\n", false),
+            (b"10 size=1\n", false),
+            (b"9 uid=ab\n", false),
+            (b"9 mtime=\n", false),
+        ];
         for (body, accepted) in rows {
             assert_eq!(check_global(body).is_ok(), *accepted);
         }

@@ -7,7 +7,7 @@
 
 use crate::diagnostics::Diagnostics;
 use crate::error::{Code, Error, Place, Result};
-use crate::limits::Limits;
+use crate::limits::{Limit, Limits};
 use crate::tarball::header::{BLOCK, BLOCK_LEN, Header, padded};
 use crate::tarball::pax;
 use crate::tarball::{End, Kind, Marker, Member};
@@ -30,6 +30,8 @@ pub(crate) struct Scanner<'l> {
     offset: u64,
     members: u32,
     globals: u32,
+    /// Bytes of names so far.
+    names: u64,
 }
 
 /// Extended headers waiting for their member.
@@ -51,7 +53,7 @@ pub(crate) enum Step {
 
 impl<'l> Scanner<'l> {
     pub(crate) fn new(limits: &'l Limits) -> Self {
-        Scanner { limits, offset: 0, members: 0, globals: 0 }
+        Scanner { limits, offset: 0, members: 0, globals: 0, names: 0 }
     }
 
     /// Reads on to the next member, or to the end of the archive.
@@ -104,10 +106,7 @@ impl<'l> Scanner<'l> {
             }
             flag => {
                 if self.members >= self.limits.members {
-                    return Err(Error::new(
-                        Code::LimitEntries,
-                        format!("more than {} members", self.limits.members),
-                    ));
+                    return Err(self.limits.exceeded(Limit::Members));
                 }
                 let member = self.member(header, flag, body, size, pending, findings)?;
                 let end = padded(member.size).and_then(|size| body.checked_add(size));
@@ -138,11 +137,7 @@ impl<'l> Scanner<'l> {
     ) -> Result<()> {
         pending.bytes = pending.bytes.saturating_add(size);
         if pending.bytes > self.limits.tar_metadata {
-            let limit = self.limits.tar_metadata;
-            return Err(Error::new(
-                Code::LimitTarMeta,
-                format!("extended headers of more than {limit} bytes"),
-            ));
+            return Err(self.limits.exceeded(Limit::TarMetadata));
         }
         let mut bytes = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
         if input.read_at(body, &mut bytes)? < bytes.len() {
@@ -152,7 +147,7 @@ impl<'l> Scanner<'l> {
         if flag == b'g' {
             self.globals += 1;
             if self.globals > self.limits.tar_globals {
-                return Err(Error::new(Code::LimitTarMeta, "too many global pax headers"));
+                return Err(self.limits.exceeded(Limit::TarGlobals));
             }
             // A member's own headers must stand right before it.
             if pending.start.is_some() {
@@ -201,10 +196,17 @@ impl<'l> Scanner<'l> {
         };
         let raw = pending.long_name.take().or(pax.path).unwrap_or_else(|| header.name());
         let link = pending.long_link.take().or(pax.link_path);
+        self.count_names(raw.len(), link.as_ref().map_or(0, Vec::len))?;
         let is_dir_name = raw.last() == Some(&b'/');
+        // Before there were types the name told a directory. Go asks the name
+        // that counts in the end, Python the one in the header.
+        if flag == 0 && is_dir_name != (header.name().last() == Some(&b'/')) {
+            return Err(Error::new(Code::TarType, "a directory by one of its names only"));
+        }
         let kind = match flag {
-            b'0' if is_dir_name => {
-                return Err(Error::new(Code::TarName, "a regular member named like a directory"));
+            b'0' | b'1' | b'2' | b'3' | b'4' | b'6' if is_dir_name => {
+                let message = "a member named like a directory that is none";
+                return Err(Error::new(Code::TarName, message));
             }
             0 if is_dir_name && size > 0 => {
                 return Err(Error::new(Code::TarType, "a directory with data"));
@@ -238,6 +240,11 @@ impl<'l> Scanner<'l> {
         let index = self.members;
         let place = |name: &str| Place::member(index, name, start);
         let name = match self.checked_name(&raw) {
+            Ok(name) if name == "." && kind != Kind::Directory => {
+                let message = "the root of the archive is no directory";
+                findings.fatal(Error::new(Code::TarName, message).at(place(&name)));
+                name
+            }
             Ok(name) => name,
             Err(message) => {
                 let shown = String::from_utf8_lossy(&raw).into_owned();
@@ -280,12 +287,21 @@ impl<'l> Scanner<'l> {
         })
     }
 
+    /// Names are what a member costs in memory.
+    fn count_names(&mut self, name: usize, link: usize) -> Result<()> {
+        self.names = self.names.saturating_add((name + link) as u64);
+        if name.max(link) > self.limits.member_name {
+            return Err(self.limits.exceeded(Limit::MemberName));
+        }
+        if self.names > self.limits.member_names {
+            return Err(self.limits.exceeded(Limit::MemberNames));
+        }
+        Ok(())
+    }
+
     /// A name as every reader would look it up: UTF-8, one leading `./` and a
     /// directory's trailing `/` gone, no component that is empty, `.` or `..`.
     fn checked_name(&self, raw: &[u8]) -> Result<String, &'static str> {
-        if raw.len() > self.limits.member_name {
-            return Err("a name longer than any file system takes");
-        }
         let name = std::str::from_utf8(raw).map_err(|_| "a name that is not UTF-8")?;
         if name.is_empty() {
             return Err("an empty name");
@@ -296,9 +312,10 @@ impl<'l> Scanner<'l> {
         if matches!(name, "." | "./") {
             return Ok(".".to_owned());
         }
+        let is_relative = name.starts_with("./");
         let name = name.strip_prefix("./").unwrap_or(name);
         let name = name.strip_suffix('/').unwrap_or(name);
-        let inside = name.strip_prefix('/').unwrap_or(name);
+        let inside = name.strip_prefix('/').filter(|_| !is_relative).unwrap_or(name);
         if inside.split('/').any(|part| part == "..") {
             return Err("a name that leaves the archive");
         }

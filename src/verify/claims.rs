@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::archive::docker::digest_in_name;
-use crate::archive::{Archive, Descriptor, Entry, ImageManifest, ManifestKind};
+use crate::archive::{Archive, Descriptor, Entry, Image, ImageManifest, ManifestKind};
 use crate::digest::Digest;
 use crate::media_type::MediaType;
 use crate::verify::{ByName, is_layer};
@@ -98,7 +98,29 @@ pub(super) fn collect(archive: &Archive) -> Claims {
             }
         }
     }
+    for image in archive.images() {
+        state_item_layers(archive, image, &mut checks);
+    }
     sort(names, checks, &referenced)
+}
+
+/// The layers that `manifest.json` lists for an image of the OCI view. They may
+/// be other files than the manifest's, and are still the configuration's.
+fn state_item_layers(archive: &Archive, image: &Image, checks: &mut ByName<Check>) {
+    for item in image.items.iter().map(|at| &archive.documents.items[*at]) {
+        let Ok(Some(config)) = archive.store.find(&item.config) else { continue };
+        let is_its = |manifest: &&ImageManifest| {
+            manifest.config_entry().is_some_and(|e| e.name == config.name)
+        };
+        let manifest = image.manifests().iter().find(is_its);
+        let Some(summary) = manifest.and_then(|manifest| manifest.config()) else { continue };
+        for (path, diff_id) in item.layers.iter().zip(&summary.diff_ids) {
+            let Ok(Some(entry)) = archive.store.find(path) else { continue };
+            if let Some(check) = checks.get_mut(&entry.name) {
+                add(&mut check.diff_ids, *diff_id);
+            }
+        }
+    }
 }
 
 /// docker 25.0.0 listed the layers of a manifest in random order. They are

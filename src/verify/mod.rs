@@ -11,7 +11,7 @@ mod claims;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::archive::store::CONTROL_FILES;
-use crate::archive::{Archive, Image, ImageManifest, ManifestKind, Target};
+use crate::archive::{Archive, Descriptor, Entry, Image, ImageManifest, ManifestKind, Target};
 use crate::compress::Facts;
 use crate::diagnostics::{Diagnostics, Severity};
 use crate::error::{Code, Error, Place};
@@ -100,7 +100,8 @@ impl Status {
 impl Archive {
     /// Checks everything the archive states.
     ///
-    /// Nothing here fails: what is wrong is in the report.
+    /// Nothing here fails: what is wrong is in the report. Of an archive that was
+    /// written to meanwhile that is all it says.
     #[must_use]
     pub fn verify(&self, options: &VerifyOptions, progress: &dyn Progress) -> Report {
         let claims = claims::collect(self);
@@ -108,6 +109,17 @@ impl Archive {
         let results = parallel::map(&claims.checked, options.jobs, |check| {
             blob::check(check, self.limits(), progress)
         });
+        if let Err(changed) = self.check_unchanged() {
+            let mut findings = Diagnostics::default();
+            findings.fatal(changed);
+            return Report {
+                images: Vec::new(),
+                findings,
+                unverifiable: Vec::new(),
+                files: 0,
+                bytes: 0,
+            };
+        }
         self.report(options, claims, results)
     }
 
@@ -153,6 +165,7 @@ impl Archive {
                 }
             }
         }
+        found.extend(bad_data(self));
         found.sort_by_key(|(_, error)| (error.place().index, error.place().offset));
         found.into_iter().for_each(|(severity, error)| findings.push(severity, error));
         let images = self
@@ -164,6 +177,19 @@ impl Archive {
         let unverifiable = claims.unverifiable;
         Report { images, findings, unverifiable, files, bytes }
     }
+}
+
+/// Findings about content that is embedded in descriptors.
+fn bad_data(archive: &Archive) -> Vec<(Severity, Error)> {
+    let index = archive.documents.index.as_ref();
+    let tops = archive.documents.tops.iter();
+    let tops = index.into_iter().flat_map(|index| tops.clone().map(move |top| (&index.entry, top)));
+    let all = tops.chain(archive.graph.bad_data());
+    let error = |(entry, descriptor): (&Entry, &Descriptor)| {
+        let error = descriptor.bad_data.as_ref()?.error(descriptor);
+        Some((Severity::Error, error.at(entry.place.clone())))
+    };
+    all.filter_map(error).collect()
 }
 
 fn note_members(claims: &claims::Claims, findings: &mut Diagnostics) {
@@ -223,6 +249,7 @@ fn check_image(
     let is_single = image.manifests().len() == 1;
     for manifest in image.manifests() {
         check_shape(&label, manifest, findings);
+        check_layer_types(&label, manifest, findings);
         if is_absent(manifest) && !is_single {
             if manifest.kind() == ManifestKind::Image {
                 absent.push(platform_of(manifest));
@@ -280,7 +307,7 @@ fn missing_is_known(image: &Image, name: &str) -> bool {
 const UNREAD: &str = "unread";
 
 /// What a manifest needs: each blob's name and its file.
-fn needed(manifest: &ImageManifest) -> Vec<(String, Option<&crate::archive::Entry>)> {
+fn needed(manifest: &ImageManifest) -> Vec<(String, Option<&Entry>)> {
     let mut all = Vec::new();
     if let Some(descriptor) = manifest.descriptor() {
         all.push((descriptor.digest.to_string(), manifest.manifest_entry()));
@@ -319,6 +346,25 @@ fn check_shape(label: &str, manifest: &ImageManifest, findings: &mut Diagnostics
     } else if layers == 0 {
         let message = format!("{label}: an image without layers");
         findings.note(Error::new(Code::NoLayers, message).at(place));
+    }
+}
+
+/// A layer of a type that is no layer's: containerd does not unpack it, and
+/// then misses it among the diff IDs.
+fn check_layer_types(label: &str, manifest: &ImageManifest, findings: &mut Diagnostics) {
+    if manifest.kind() != ManifestKind::Image {
+        return;
+    }
+    let types = manifest.layers().iter().filter_map(|layer| Some(&layer.descriptor()?.media_type));
+    let mut seen = HashSet::new();
+    for unknown in types.filter(|media_type| !is_layer(media_type)) {
+        if seen.insert(unknown) {
+            let message = match unknown.as_str() {
+                "" => format!("{label}: a layer without a media type"),
+                text => format!("{label}: a layer whose media type is no layer's: {text}"),
+            };
+            findings.warning(Error::new(Code::MediaType, message).at(place_of(manifest)));
+        }
     }
 }
 

@@ -37,7 +37,9 @@ pub(super) struct Resolved {
 /// Follows links to the file that is to be written: a link is kept and what it
 /// leads to is replaced, or made where it leads nowhere.
 pub(super) fn resolve(path: &Path, inputs: &[Origin], force: bool) -> Result<Resolved> {
-    let path = follow(path)?;
+    // A pipe may be behind a link that leads nowhere, as /dev/stdout is one.
+    let is_special = fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir());
+    let path = if is_special { path.to_owned() } else { follow(path)? };
     let name = || path.display().to_string();
     let old = match fs::metadata(&path) {
         Ok(old) => Some(old),

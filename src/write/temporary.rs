@@ -14,6 +14,8 @@ use crate::source::settled::folder_of;
 /// The start and the end of names that last no longer than the work.
 const PREFIX: &str = ".ocitar.";
 const SUFFIX: &str = ".tmp";
+/// The start of the name a file has just before it replaces another.
+const BETWEEN: &str = ".ocitar.replacing";
 
 /// A file being written, gone unless it is kept.
 pub(super) enum Temporary {
@@ -65,32 +67,30 @@ impl Temporary {
 
 /// Puts a file without a name in the place of another one.
 ///
-/// Linux links to free names only, so for a moment there is another name. A
-/// process that is killed in that moment leaves it. While the folder is locked
-/// nobody has the one fixed name, and whoever comes next removes what was left of it.
+/// Linux links to free names only, so for a moment there is another name, which
+/// stays when the process is killed in that moment. While the folder is locked
+/// nobody else uses the one name that is not random, and what is left of it goes.
 fn replace_by(file: &File, path: &Path) -> io::Result<()> {
     let folder = folder_of(path);
-    let make = |random| named().rand_bytes(random).make_in(folder, |name| link(file, name));
+    let make = |builder: Builder<'_, '_>| builder.make_in(folder, |name| link(file, name));
     let lock = File::open(folder);
-    let lock = lock.map(|lock| {
-        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).map(|()| lock)
+    let locked = lock.as_ref().is_ok_and(|folder| {
+        rustix::fs::flock(folder, FlockOperation::NonBlockingLockExclusive).is_ok()
     });
-    let between = match lock {
-        Ok(Ok(_)) => {
-            let _ = fs::remove_file(folder.join([PREFIX, SUFFIX].concat()));
-            make(0).or_else(|_| make(RANDOM))
-        }
-        _ => make(RANDOM),
+    let between = if locked {
+        let _ = fs::remove_file(folder.join([BETWEEN, SUFFIX].concat()));
+        let mut fixed = Builder::new();
+        fixed.prefix(BETWEEN).suffix(SUFFIX).rand_bytes(0);
+        make(fixed).or_else(|_| make(named()))
+    } else {
+        make(named())
     };
     between.map_err(plain_error)?.persist(path).map(drop).map_err(|e| e.error)
 }
 
-/// Letters of a random name.
-const RANDOM: usize = 6;
-
 fn named() -> Builder<'static, 'static> {
     let mut builder = Builder::new();
-    builder.prefix(PREFIX).suffix(SUFFIX).rand_bytes(RANDOM);
+    builder.prefix(PREFIX).suffix(SUFFIX);
     builder
 }
 

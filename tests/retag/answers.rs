@@ -94,7 +94,7 @@ fn digests(archive: &Archive) -> BTreeSet<(&'static str, String)> {
 fn side(ledger: &Ledger, after: bool) -> BTreeSet<(&'static str, String)> {
     let entries = ledger.entries().iter();
     let sides = entries.filter_map(|entry| {
-        let digest = if after { entry.after } else { Some(entry.before) };
+        let digest = if after { entry.after } else { entry.before };
         Some((entry.kind.as_str(), digest?.to_string()))
     });
     sides.collect()

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use clap::builder::ArgPredicate;
 use clap::parser::ValueSource;
-use clap::{ArgAction, ArgMatches, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches};
+use clap::{Parser, Subcommand, ValueEnum};
 use ocitar::error::{Code, Error, Result};
+use ocitar::limits::{Limit, Limits};
 
 /// Read, verify and retag container image archives
 ///
@@ -14,7 +16,8 @@ use ocitar::error::{Code, Error, Result};
 /// directories. Compression is told by content, never by name; `-` is standard
 /// input or output.
 #[derive(Debug, Parser)]
-#[command(name = "ocitar", version, max_term_width = 100, after_help = EXIT_CODES)]
+#[command(name = "ocitar", version, max_term_width = 100)]
+#[command(after_help = EXIT_CODES, after_long_help = limits_help())]
 pub struct Cli {
     #[command(flatten)]
     pub common: Common,
@@ -25,6 +28,17 @@ pub struct Cli {
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 content at fault or nothing matched, 2 usage, 3 malformed or
 ambiguous archive, 4 a limit was hit, 5 I/O, 70 a bug, 130 and 143 interrupted";
+
+/// The exit codes, and every limit with its default.
+fn limits_help() -> String {
+    let limits = Limits::default();
+    let row =
+        |limit: &Limit| format!("  {limit:16} {:>7}  {}\n", limits.text(*limit), limit.what());
+    let rows: String = Limit::ALL.iter().map(row).collect();
+    format!(
+        "Limits, their defaults, and what there may be at most so many of:\n{rows}\n{EXIT_CODES}"
+    )
+}
 
 #[derive(Debug, Args)]
 pub struct Common {
@@ -46,12 +60,60 @@ pub struct Common {
     /// Show no progress bar
     #[arg(long, global = true)]
     pub no_progress: bool,
-    /// Read files instead of mapping them
+    /// Map the input, which nobody may shorten meanwhile, instead of reading it
+    #[arg(long, global = true, conflicts_with = "no_mmap")]
+    pub mmap: bool,
+    /// Map nothing, not even what compressed archives are unpacked into
     #[arg(long, global = true)]
     pub no_mmap: bool,
     /// Where compressed and piped archives are unpacked
     #[arg(long, global = true, value_name = "DIR")]
     pub tmpdir: Option<PathBuf>,
+    /// Set a limit; VALUE may end in K, M, G or T. `ocitar --help` lists them
+    // On both sides of the verb, see `command`.
+    #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = limit)]
+    pub limits: Vec<(Limit, u64)>,
+}
+
+/// The command line. A global option that may be repeated loses what stands
+/// before the verb when it stands behind it, too: clap keeps one of the two. So
+/// `--limit` is an option of its own for every verb, and [`Cli::of`] joins them.
+pub fn command() -> Command {
+    let command = Cli::command();
+    let limits = command.get_arguments().find(|arg| arg.get_id() == LIMITS).cloned();
+    command.mut_subcommands(|verb| verb.args(&limits))
+}
+
+const LIMITS: &str = "limits";
+
+impl Cli {
+    /// What was typed.
+    pub fn of(matches: &ArgMatches) -> Result<Cli, clap::Error> {
+        let mut cli = Cli::from_arg_matches(matches)?;
+        let behind =
+            matches.subcommand().and_then(|(_, verb)| verb.get_many::<(Limit, u64)>(LIMITS));
+        cli.common.limits.extend(behind.into_iter().flatten().copied());
+        Ok(cli)
+    }
+}
+
+impl Common {
+    /// The limits as set; of one that is set twice the last counts.
+    pub fn limits(&self) -> Limits {
+        let mut limits = Limits::default();
+        for (limit, value) in &self.limits {
+            // It was set once already, to see whether it can be.
+            let _ = limits.set(*limit, *value);
+        }
+        limits
+    }
+}
+
+fn limit(text: &str) -> Result<(Limit, u64), String> {
+    Limits::default().set_text(text).map_err(|error| match error.hint_text() {
+        Some(hint) => format!("{}: {hint}", error.message()),
+        None => error.message().to_owned(),
+    })
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

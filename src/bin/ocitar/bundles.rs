@@ -1,9 +1,11 @@
 //! What became of images, for people and as data: what export, convert, merge
 //! and split say.
 
-use ocitar::bundle::{Bundle, BundleImage, Lack, Missing};
-use ocitar::diagnostics::Severity;
+use ocitar::bundle::{Bundle, Lack, Missing, Outcome, OutcomeImage};
+use ocitar::digest::Digest;
+use ocitar::edit::Ledger;
 use ocitar::error::{Code, Error, Result};
+use ocitar::platform::Platform;
 use ocitar::text::{printable, size};
 use ocitar::write::Written;
 use serde_json::{Value, json};
@@ -11,67 +13,61 @@ use serde_json::{Value, json};
 use crate::changes::ledger_json;
 use crate::output::{self, Printer, table};
 
-/// What a bundle is, as data.
-pub fn bundle_json(bundle: &Bundle<'_>) -> Value {
-    let (blobs, bytes) = bundle.left_out();
-    let images: Vec<Value> = bundle.images().iter().map(image_json).collect();
+/// What becomes of a bundle, as data.
+pub fn outcome_json(bundle: &Bundle<'_>, outcome: &Outcome) -> Value {
     let renamed = bundle.renamed().iter().map(|(old, new)| json!({ "old": old, "new": new }));
     json!({
-        "images": images,
+        "images": images_json(outcome),
         "dropped": bundle.dropped(),
         "broken": bundle.broken(),
-        "left_out": { "blobs": blobs, "bytes": bytes },
+        "left_out": { "blobs": outcome.left_out, "bytes": outcome.left_out_bytes },
         "renamed": renamed.collect::<Vec<_>>(),
-        "ledger": ledger_json(&bundle.ledger()),
+        "ledger": ledger_json(&outcome.ledger),
     })
 }
 
-pub fn image_json(image: &BundleImage) -> Value {
-    json!({
-        "names": image.names().collect::<Vec<_>>(),
-        "before": image.before().map(|digest| digest.to_string()),
-        "after": image.target().digest.to_string(),
-        "type": image.target().media_type.as_str(),
-        "platforms": platforms(image),
-    })
+pub fn images_json(outcome: &Outcome) -> Vec<Value> {
+    outcome.images.iter().map(image_json).collect()
 }
 
-fn platforms(image: &BundleImage) -> Vec<String> {
-    let text = |platform: Option<&_>| {
-        platform
-            .map_or_else(|| "unknown".to_owned(), |p: &ocitar::platform::Platform| p.to_string())
+fn image_json(image: &OutcomeImage) -> Value {
+    let platform = |platform: &Option<Platform>| {
+        platform.as_ref().map_or_else(|| "unknown".to_owned(), Platform::to_string)
     };
-    image.platforms().map(text).collect()
+    json!({
+        "names": image.names,
+        "before": image.before.map(|digest| digest.to_string()),
+        "after": image.after.map(|digest| digest.to_string()),
+        "type": image.media_type.as_str(),
+        "shown": image.shown.map(|digest| digest.to_string()),
+        "platforms": image.platforms.iter().map(platform).collect::<Vec<_>>(),
+    })
 }
 
-/// Says what was or would be written.
-pub fn say(bundle: &Bundle<'_>, written: Option<&Written>, bytes: u64, printer: &Printer) {
-    let changed: Vec<&BundleImage> = bundle
-        .images()
-        .iter()
-        .filter(|image| image.before() != Some(image.target().digest))
-        .collect();
-    if !changed.is_empty() {
+/// Says what was written, or what would be.
+pub fn say(
+    bundle: &Bundle<'_>,
+    outcome: &Outcome,
+    written: Option<&Written>,
+    bytes: u64,
+    printer: &Printer,
+) {
+    let mut changed = outcome.images.iter().filter(|image| image.before != image.after).peekable();
+    if changed.peek().is_some() {
         printer.say("digests that changed:");
-        for image in changed {
-            let before = image.before().map_or_else(|| "none".into(), |digest| digest.to_string());
-            let label = image.label();
-            printer.say(&format!(
-                "  {}\n    {before}\n  → {}",
-                printable(&label),
-                image.target().digest
-            ));
-        }
+    }
+    for image in changed {
+        let label = image.names.first().map_or("<none>", |name| name);
+        let (before, after) = (digest(image.before), digest(image.after));
+        printer.say(&format!("  {}\n    {before}\n  → {after}", printable(label)));
     }
     for (old, new) in bundle.renamed() {
         printer.say(&format!("renamed {} to {new}", printable(old)));
     }
     if printer.verbose {
-        printer.say(ledger_table(bundle).trim_end());
+        printer.say(ledger_table(&outcome.ledger).trim_end());
     }
-    printer.findings("", bundle.notes(), Severity::Note);
-    let (blobs, out) = bundle.left_out();
-    let mut parts = vec![count(bundle.images().len(), "image")];
+    let mut parts = vec![count(outcome.images.len(), "image")];
     parts.push(match written {
         Some(written) => format!("wrote {} ({})", size(written.bytes), written.method.as_str()),
         None => format!("would write {}", size(bytes)),
@@ -85,34 +81,31 @@ pub fn say(bundle: &Bundle<'_>, written: Option<&Written>, bytes: u64, printer: 
     };
     list("dropped", bundle.dropped());
     list("broke", bundle.broken());
-    if blobs > 0 {
-        parts.push(format!("left out {}, {}", count(blobs, "blob"), size(out)));
+    if outcome.left_out > 0 {
+        let out = size(outcome.left_out_bytes);
+        parts.push(format!("left out {}, {out}", count(outcome.left_out, "blob")));
     }
     printer.say(&parts.join("; "));
 }
 
-fn ledger_table(bundle: &Bundle<'_>) -> String {
-    let ledger = bundle.ledger();
-    let digest = |digest: Option<_>| {
-        digest.map_or_else(|| "-".to_owned(), |d: ocitar::digest::Digest| d.to_string())
-    };
+fn digest(digest: Option<Digest>) -> String {
+    digest.map_or_else(|| "-".to_owned(), |digest| digest.to_string())
+}
+
+fn ledger_table(ledger: &Ledger) -> String {
     let rows: Vec<Vec<String>> = ledger
         .entries()
         .iter()
         .map(|entry| {
-            let platform = entry.platform.as_ref().map_or_else(|| "-".into(), ToString::to_string);
-            vec![
-                entry.kind.as_str().to_owned(),
-                platform,
-                digest(entry.before),
-                digest(entry.after),
-            ]
+            let platform = entry.platform.as_ref().map_or_else(|| "-".into(), Platform::to_string);
+            vec![entry.kind.as_str().into(), platform, digest(entry.before), digest(entry.after)]
         })
         .collect();
     table(&["KIND", "PLATFORM", "BEFORE", "AFTER"], &rows)
 }
 
-fn count(n: usize, what: &str) -> String {
+/// A number of things, in words.
+pub fn count(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 

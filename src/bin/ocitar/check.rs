@@ -29,13 +29,15 @@ pub fn run(verb: &Check, common: &Common, printer: &Printer) -> Result<u8> {
     let predictions: Vec<Prediction> =
         targets.into_iter().map(|target| preflight.predict(target, &host)).collect();
     let label = archive.label();
+    // No command of ocitar's touches what it cannot read in one way.
+    let mends = archive.findings().fatal_one().is_none().then_some(label);
     let is_ok = predictions.iter().all(Prediction::is_ok);
     if printer.json {
-        let rows: Vec<Value> = predictions.iter().map(|p| prediction_json(p, label)).collect();
+        let rows: Vec<Value> = predictions.iter().map(|p| prediction_json(p, mends)).collect();
         let host = host.to_string();
         output::json_data(&json!({ "path": label, "host": host, "ok": is_ok, "targets": rows }))?;
     } else if !printer.quiet {
-        output::data(text(&predictions, label, printer).as_bytes())?;
+        output::data(text(&predictions, mends, printer).as_bytes())?;
     }
     Ok(u8::from(!is_ok))
 }
@@ -51,7 +53,7 @@ fn targets(asked: &[String]) -> Result<Vec<&'static Target>> {
     Ok(ocitar::preflight::TARGETS.iter().filter(|target| ids.contains(target.id)).collect())
 }
 
-fn text(predictions: &[Prediction], label: &str, printer: &Printer) -> String {
+fn text(predictions: &[Prediction], input: Option<&str>, printer: &Printer) -> String {
     let row = |prediction: &Prediction| {
         vec![
             prediction.target.title.to_owned(),
@@ -76,7 +78,7 @@ fn text(predictions: &[Prediction], label: &str, printer: &Printer) -> String {
         if printer.verbose {
             text.push_str(&format!("  known from: {}\n", rule.source));
         }
-        if let Some(command) = rule.command(label) {
+        if let Some(command) = input.and_then(|input| rule.command(input)) {
             text.push_str(&format!("  repair: {}\n", printable(&command)));
         }
     }
@@ -129,7 +131,7 @@ fn findings(predictions: &[Prediction]) -> Vec<(&Finding, Vec<&'static str>)> {
     found
 }
 
-fn prediction_json(prediction: &Prediction, label: &str) -> Value {
+fn prediction_json(prediction: &Prediction, input: Option<&str>) -> Value {
     let images = prediction.images.iter().map(|listed| {
         json!({
             "name": listed.name,
@@ -143,7 +145,7 @@ fn prediction_json(prediction: &Prediction, label: &str) -> Value {
             "text": finding.rule.text,
             "detail": finding.detail,
             "fatal": finding.fatal,
-            "repair": finding.rule.command(label),
+            "repair": input.and_then(|input| finding.rule.command(input)),
             "source": finding.rule.source,
         })
     });

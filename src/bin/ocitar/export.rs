@@ -73,6 +73,7 @@ fn run(request: Request<'_>, common: &Common, printer: &Printer) -> Result<u8> {
     let options = WriteOptions::new().force(writing.force);
     if !to_stdout && !writing.dry_run && !request.fan_out {
         options.check(output, input)?;
+        writing::warn_of_links(output, printer);
     }
     if let Some(path) = &writing.report {
         report::check(path, input, output, &options)?;
@@ -82,7 +83,7 @@ fn run(request: Request<'_>, common: &Common, printer: &Printer) -> Result<u8> {
         Ok(archive) => archive,
         Err(code) => return Ok(code),
     };
-    let fail = |error: Error| error.in_archive(archive.label());
+    let fail = |error: Error| writing::failed(&archive, error);
     let bar = Bar::new(common, "reading");
     let gather = request.gather.jobs(common.jobs.map(usize::from));
     let gathered = Bundle::gather(&[&archive], &gather, &bar);
@@ -112,15 +113,16 @@ fn run(request: Request<'_>, common: &Common, printer: &Printer) -> Result<u8> {
         if request.fan_out {
             printer.say(&format!("{}:", path.display()));
         }
-        let mut value = bundles::bundle_json(bundle);
+        let outcome = bundle.outcome(&layout).map_err(fail)?;
+        let mut value = bundles::outcome_json(bundle, &outcome);
         value["output"] = path.display().to_string().into();
         value["bytes"] = plan.len().into();
         if writing.dry_run {
-            bundles::say(bundle, None, plan.len(), printer);
+            bundles::say(bundle, &outcome, None, plan.len(), printer);
         } else {
             let written = writing::write(plan, path, options, common)?;
             value["written"] = json!({ "bytes": written.bytes, "method": written.method.as_str() });
-            bundles::say(bundle, Some(&written), plan.len(), printer);
+            bundles::say(bundle, &outcome, Some(&written), plan.len(), printer);
         }
         said.push(value);
     }

@@ -25,7 +25,6 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches};
 use ocitar::archive::{Access, Archive, OpenOptions};
 use ocitar::error::Result;
 use ocitar::source::MapChoice;
@@ -34,8 +33,9 @@ use args::{Cli, Common, Verb};
 use output::Printer;
 
 fn main() -> ExitCode {
-    let matches = Cli::command().get_matches();
-    let cli = match Cli::from_arg_matches(&matches) {
+    progress::survive_signals_of_files();
+    let matches = args::command().get_matches();
+    let cli = match Cli::of(&matches) {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
@@ -75,7 +75,11 @@ fn open(path: &Path, access: Access, common: &Common, tmpdir: Option<&Path>) -> 
 
 /// How inputs are opened; temporary files go to `--tmpdir`, else to `tmpdir`.
 fn open_options(common: &Common, tmpdir: Option<&Path>) -> OpenOptions {
-    let map = if common.no_mmap { MapChoice::Never } else { MapChoice::Auto };
+    let map = match (common.mmap, common.no_mmap) {
+        (true, _) => MapChoice::Always,
+        (_, true) => MapChoice::Never,
+        _ => MapChoice::Auto,
+    };
     let tmpdir = common.tmpdir.as_deref().or(tmpdir).map(Path::to_owned);
-    OpenOptions::new().map(map).tmpdir(tmpdir)
+    OpenOptions::new().map(map).tmpdir(tmpdir).limits(common.limits())
 }

@@ -33,6 +33,9 @@ pub fn run(verb: &Merge, common: &Common, printer: &Printer) -> Result<u8> {
             report::check(path, input, &verb.output, &options)?;
         }
     }
+    if !to_stdout && !verb.writing.dry_run {
+        writing::warn_of_links(&verb.output, printer);
+    }
     let folder = verb.output.parent();
     let folder = folder.filter(|folder| !to_stdout && !folder.as_os_str().is_empty());
     let mut archives = Vec::new();
@@ -50,21 +53,27 @@ pub fn run(verb: &Merge, common: &Common, printer: &Printer) -> Result<u8> {
     }
     let gathered = Bundle::gather(&archives, &gather, &bar);
     bar.finish();
-    let gathered = gathered?;
+    // Which of them is to blame is only known when one was written to.
+    let fail = |error: Error| {
+        let changed = archives.iter().find_map(|archive| archive.check_unchanged().err());
+        changed.unwrap_or(error)
+    };
+    let gathered = gathered.map_err(fail)?;
     bundles::missing(&gathered.missing(&selection), printer, to_stdout)?;
     let layout = verb.shape.layout(verb.to, &gathered, &Platforms::Complete)?;
-    let bundle = gathered.select(&selection)?;
-    let plan = bundle.plan(&layout)?;
-    let mut said = bundles::bundle_json(&bundle);
+    let bundle = gathered.select(&selection).map_err(fail)?;
+    let plan = bundle.plan(&layout).map_err(fail)?;
+    let outcome = bundle.outcome(&layout)?;
+    let mut said = bundles::outcome_json(&bundle, &outcome);
     said["output"] = verb.output.display().to_string().into();
     said["bytes"] = plan.len().into();
     if verb.writing.dry_run {
-        bundles::say(&bundle, None, plan.len(), printer);
+        bundles::say(&bundle, &outcome, None, plan.len(), printer);
     } else {
         let options = options.codec(codec.unwrap_or_default());
         let written = writing::write(&plan, &verb.output, options, common)?;
         said["written"] = json!({ "bytes": written.bytes, "method": written.method.as_str() });
-        bundles::say(&bundle, Some(&written), plan.len(), printer);
+        bundles::say(&bundle, &outcome, Some(&written), plan.len(), printer);
     }
     if let Some(path) = &verb.writing.report {
         report::write(path, &said, verb.writing.force)?;

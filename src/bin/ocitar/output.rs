@@ -1,5 +1,6 @@
 //! Data to standard output, talk to standard error.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
 use ocitar::diagnostics::{Diagnostic, Diagnostics, Severity};
@@ -35,8 +36,8 @@ impl Printer {
     }
 
     fn hint(&self, error: &Error) {
-        if let Some(hint) = error.hint_text() {
-            talk(format_args!("  {}: {}", self.paint("hint", "36"), printable(hint)));
+        if let Some(hint) = hint_text(error) {
+            talk(format_args!("  {}: {}", self.paint("hint", "36"), printable(&hint)));
         }
     }
 
@@ -74,6 +75,19 @@ impl Printer {
 
     fn paint(&self, text: &str, color: &str) -> String {
         if self.color { format!("\x1b[{color}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+/// What to do next: the library's hint, and the option that raises a limit.
+fn hint_text(error: &Error) -> Option<Cow<'_, str>> {
+    let hint = error.hint_text();
+    match error.limit() {
+        None => hint.map(Cow::from),
+        Some(limit) => {
+            let before = hint.map(|hint| format!("{hint}; or ")).unwrap_or_default();
+            let option = format!("{before}--limit {limit}=VALUE raises the limit");
+            Some(option.into())
+        }
     }
 }
 
@@ -148,7 +162,8 @@ pub fn error_json(error: &Error) -> Value {
         ("offset", place.offset.map(Value::from)),
         ("expected", error.expected().map(Value::from)),
         ("found", error.found().map(Value::from)),
-        ("hint", error.hint_text().map(Value::from)),
+        ("limit", error.limit().map(|limit| Value::from(limit.name()))),
+        ("hint", hint_text(error).map(Value::from)),
     ];
     for (key, part) in parts {
         if let Some(part) = part {

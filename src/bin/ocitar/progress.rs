@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ocitar::error::{Error, Result};
 use ocitar::progress::Progress;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGBUS, SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 
 use crate::args::Common;
 
@@ -80,6 +80,19 @@ impl Progress for Bar {
         }
         came.is_some()
     }
+}
+
+/// Makes of the signals that files may send what other failures of theirs are:
+/// errors of input and output.
+pub fn survive_signals_of_files() {
+    // A mapped file became shorter, or its disk failed. There is no way back from
+    // there, and nothing but to end is safe; an unfinished output has no name.
+    let always = Arc::new(AtomicBool::new(true));
+    let exits = signal_hook::flag::register_conditional_shutdown(SIGBUS, 5, always);
+    // Caught, a limit on the size of files is an error of the write.
+    let goes_on = signal_hook::flag::register(SIGXFSZ, Arc::default());
+    // Where that fails the signals do what they always do.
+    let _ = (exits, goes_on);
 }
 
 /// 128 and the number of the signal that ended the work.

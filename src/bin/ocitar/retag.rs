@@ -39,6 +39,7 @@ pub fn run(
         in_place::check(verb)?;
     } else if !to_stdout && !verb.writing.dry_run {
         options.check(output, &verb.input)?;
+        writing::warn_of_links(output, printer);
     }
     if let Some(path) = &verb.writing.report {
         report::check(path, &verb.input, output, &options)?;
@@ -61,7 +62,7 @@ pub fn run(
     }
     let archive = archive.check()?;
     printer.warnings(archive.label(), archive.findings());
-    let fail = |error: Error| error.in_archive(archive.label());
+    let fail = |error: Error| writing::failed(&archive, error);
     let edit = archive.edit().rename(&rules).map_err(fail)?;
     if verb.writing.dry_run {
         return dry_run(&archive, edit, &rules, printer).map(|()| 0);

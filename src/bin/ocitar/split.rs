@@ -34,7 +34,7 @@ pub fn run(verb: &Split, common: &Common, printer: &Printer) -> Result<u8> {
         Ok(archive) => archive,
         Err(code) => return Ok(code),
     };
-    let fail = |error: Error| error.in_archive(archive.label());
+    let fail = |error: Error| writing::failed(&archive, error);
     let bar = Bar::new(common, "reading");
     let gather = GatherOptions::new().jobs(common.jobs.map(usize::from));
     let gathered = Bundle::gather(&[&archive], &gather, &bar);
@@ -52,7 +52,8 @@ pub fn run(verb: &Split, common: &Common, printer: &Printer) -> Result<u8> {
     let mut said: Vec<Value> = Vec::new();
     for (part, plan) in parts.iter().zip(&plans) {
         let file = format!("{}.tar{}", part.name, extension(codec));
-        let images: Vec<Value> = part.bundle.images().iter().map(bundles::image_json).collect();
+        let outcome = part.bundle.outcome(&layout).map_err(fail)?;
+        let images = bundles::images_json(&outcome);
         let mut value = json!({ "file": file, "bytes": plan.len(), "images": images });
         let bytes = if verb.writing.dry_run {
             plan.len()
@@ -61,7 +62,8 @@ pub fn run(verb: &Split, common: &Common, printer: &Printer) -> Result<u8> {
             writing::write(plan, &path, options.codec(codec), common)?.bytes
         };
         value["bytes"] = bytes.into();
-        printer.say(&format!("{file}: {}, {} images", size(bytes), part.bundle.images().len()));
+        let images = bundles::count(outcome.images.len(), "image");
+        printer.say(&format!("{file}: {images}, {}", size(bytes)));
         said.push(value);
     }
     let said = json!({ "parts": said });

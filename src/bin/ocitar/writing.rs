@@ -1,6 +1,8 @@
 //! What every verb that writes an archive does alike.
 
+use std::fs;
 use std::io::{self, IsTerminal};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use ocitar::archive::{Access, Archive};
@@ -8,6 +10,7 @@ use ocitar::compress::{Codec, Compression};
 use ocitar::diagnostics::Severity;
 use ocitar::error::{Code, Error, Result};
 use ocitar::plan::Plan;
+use ocitar::text::printable;
 use ocitar::write::{WriteOptions, Written};
 
 use crate::args::{Common, Writing};
@@ -37,6 +40,25 @@ impl Writing {
             }
             _ => Ok(None),
         }
+    }
+}
+
+/// The error of work on an archive; but one that was written to meanwhile is to
+/// blame for any.
+pub fn failed(archive: &Archive, error: Error) -> Error {
+    match archive.check_unchanged() {
+        Err(changed) if error.code() != Code::Interrupted => changed,
+        _ => error.in_archive(archive.label()),
+    }
+}
+
+/// Says that an output which is about to be replaced has other names.
+pub fn warn_of_links(output: &Path, printer: &Printer) {
+    let links = fs::metadata(output).map_or(1, |old| if old.is_file() { old.nlink() } else { 1 });
+    if links > 1 {
+        let name = output.display().to_string();
+        let name = printable(&name);
+        printer.say(&format!("warning: {name}: its other hard links will lead to the old file"));
     }
 }
 
