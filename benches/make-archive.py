@@ -2,10 +2,12 @@
 """Makes an image archive of a given size for side-by-side measurements.
 
 usage: make-archive.py OUT [--layers N] [--layer-mib M] [--gzip] [--form docker|hybrid]
+                       [--shared S --first N] [--name NAME]
 
 Content is seeded: the same arguments give the same bytes. Layers are tars of
 one file of random bytes. `docker` is the form of `docker save` from 1.10 to
-24, `hybrid` that of docker 25 and later.
+24, `hybrid` that of docker 25 and later. With --shared the first layers are
+those every archive has, and the others are numbered from --first.
 """
 import argparse
 import hashlib
@@ -58,11 +60,15 @@ def main():
     parser.add_argument("--layer-mib", type=int, default=256)
     parser.add_argument("--gzip", action="store_true")
     parser.add_argument("--form", choices=["docker", "hybrid"], default="hybrid")
+    parser.add_argument("--shared", type=int, default=0)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--name", default="bench:1")
     args = parser.parse_args()
 
     out = Out(args.out)
     diff_ids, layers = [], []
-    for seed in range(args.layers):
+    own = range(args.first, args.first + args.layers - args.shared)
+    for seed in [*range(args.shared), *(args.shared + n for n in own)]:
         plain, digest, size = hashlib.sha256(), hashlib.sha256(), 0
 
         def tee():
@@ -101,7 +107,7 @@ def main():
     config_hex = hashlib.sha256(config).hexdigest()
     config_path = f"blobs/sha256/{config_hex}" if args.form == "hybrid" else f"{config_hex}.json"
     out.member(config_path, [config], len(config))
-    item = {"Config": config_path, "RepoTags": ["bench:1"], "Layers": [path for _, path, _ in layers]}
+    item = {"Config": config_path, "RepoTags": [args.name], "Layers": [path for _, path, _ in layers]}
     if args.form == "hybrid":
         suffix = "+gzip" if args.gzip else ""
         manifest = json.dumps({
@@ -116,8 +122,8 @@ def main():
         index = json.dumps({"schemaVersion": 2, "manifests": [{
             "mediaType": "application/vnd.oci.image.manifest.v1+json",
             "digest": "sha256:" + manifest_hex, "size": len(manifest),
-            "annotations": {"io.containerd.image.name": "docker.io/library/bench:1",
-                            "org.opencontainers.image.ref.name": "1"},
+            "annotations": {"io.containerd.image.name": "docker.io/library/" + args.name,
+                            "org.opencontainers.image.ref.name": args.name.split(":")[1]},
         }]}).encode()
         out.member("index.json", [index], len(index))
     manifest_json = json.dumps([item]).encode()

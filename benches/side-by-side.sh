@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# ocitar beside cp and openssl on a 2 GB archive in memory, in alternation:
+# ocitar beside cp and openssl on archives of 2 GB in memory, in alternation:
 # the machine is what it is, the ratios are what counts.
 #
 #   benches/side-by-side.sh [ROUNDS]        (5 rounds by default)
@@ -34,6 +34,20 @@ for _ in $(seq "$rounds"); do
   timed verify "$ocitar" verify "$in"
   timed ls "$ocitar" ls "$in"
 done
+rm -f "$in" "$out"
+
+# Ten archives of five layers, three of which they all have.
+for n in 0 1 2 3 4 5 6 7 8 9; do
+  python3 benches/make-archive.py "$dir/part$n.tar" --layers 5 --layer-mib 64 --shared 3 --first $((n * 2)) --name "bench$n:1"
+done
+merged=$dir/merged.tar
+"$ocitar" merge -q -o "$merged" "$dir"/part?.tar
+for _ in $(seq "$rounds"); do
+  rm -f "$out"; timed merge-cp cp --reflink=never "$merged" "$out"
+  rm -f "$out"; timed merge "$ocitar" merge -o "$out" "$dir"/part?.tar
+  cmp "$merged" "$out"
+done
+rm -f "$dir"/part?.tar "$out"; mv "$merged" "$in"
 memory() { /usr/bin/time -f %M "$ocitar" "$@" 2>&1 >/dev/null | tail -1; }
 python3 - "$dir/log" <<'PY'
 import statistics, sys
@@ -44,6 +58,7 @@ for line in open(sys.argv[1]):
 median = {name: statistics.median(times) for name, times in runs.items()}
 print(f"{'work':34} {'median ms':>10} {'ratio':>6}")
 rows = [("cp --reflink=never", "cp", "cp"), ("ocitar retag", "retag", "cp"),
+        ("cp --reflink=never of the merged", "merge-cp", "merge-cp"), ("ocitar merge of ten", "merge", "merge-cp"),
         ("two openssl dgst, half each", "openssl", "openssl"), ("ocitar verify", "verify", "openssl")]
 for title, name, base in rows:
     print(f"{title:34} {median[name]:10.0f} {median[name] / median[base]:6.2f}")
@@ -51,5 +66,5 @@ print(f"{'ocitar ls':34} {median['ls']:10.1f}")
 PY
 if [ -x /usr/bin/time ]; then
   rm -f "$out"
-  echo "peak memory, KiB, nothing mapped: ls $(memory ls --no-mmap "$in"), verify $(memory verify --no-mmap "$in"), retag $(memory retag --no-mmap "$in" "$out" a:2)"
+  echo "peak memory, KiB, nothing mapped: ls $(memory ls --no-mmap "$in"), verify $(memory verify --no-mmap "$in"), retag $(memory retag --no-mmap "$in" "$out" --prefix docker.io/library=example.com/a)"
 fi

@@ -11,6 +11,8 @@
 //!
 //! * An archive is indexed once, by its headers: every member becomes a span of
 //!   the file. Nothing is unpacked.
+//! * A [`bundle::Bundle`] selects, converts, merges and splits whole images; an
+//!   [`edit::Edit`] renames, and keeps the archive member by member.
 //! * An edit changes metadata only. Its result is a [`plan::Plan`], the ordered
 //!   pieces of the output, whose exact size is known before a byte is written.
 //! * One writer executes any plan: a file appears whole or not at all.
@@ -53,9 +55,11 @@
 //!
 //! Archives are hostile until they prove otherwise. No input makes the library
 //! panic or allocate what the input merely states; everything else has a bound
-//! in [`limits::Limits`]. Not defended against: somebody who shortens an input
-//! file while it is mapped (see [`source::MapChoice`]), and somebody who can
-//! write to the output's folder.
+//! in [`limits::Limits`]. An input that changes while it is read is an error (see
+//! [`source`]), and an output is there as a whole or not (see [`mod@write`]),
+//! whenever the process ends. Not defended against: somebody who shortens an
+//! input that was mapped on demand ([`source::MapChoice::Always`]), and
+//! somebody who can write to the output's folder.
 //!
 //! # Features
 //!
@@ -70,6 +74,8 @@
 //!
 //! The library never prints, starts no process, opens no socket and leaves
 //! rayon's global pool alone. It needs a Unix; kernel copies are for Linux.
+
+#![cfg_attr(not(test), warn(clippy::disallowed_methods, clippy::disallowed_macros))]
 
 pub mod archive;
 pub mod bundle;

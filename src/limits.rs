@@ -112,9 +112,9 @@ limits! {
     member_name: usize = 4096;
     MemberName, "member-name", LimitTarMeta, "bytes of a member's name";
 
-    /// Bytes of all members' names and link targets together, 64 MiB: in a
+    /// Bytes of all members' names and link targets together, 32 MiB: in a
     /// compressed archive they cost next to nothing.
-    member_names: u64 = 64 << 20;
+    member_names: u64 = 32 << 20;
     MemberNames, "member-names", LimitTarMeta, "bytes of all members' names";
 
     /// Bytes of an index, manifest or config, 16 MiB. Registries stop at 4 MiB,
@@ -133,7 +133,7 @@ limits! {
     control_file: u64 = 16 << 20;
     ControlFile, "control-file", LimitJson, "bytes of index.json, manifest.json or repositories";
 
-    /// Nesting of one JSON document, 64; never more than 512, whatever is
+    /// Nesting of one JSON document, 64; never more than 256, whatever is
     /// stated here, because reading it takes stack.
     json_depth: u32 = 64;
     JsonDepth, "json-depth", LimitJson, "levels of nesting in a JSON document";
@@ -170,9 +170,9 @@ limits! {
     Kept, "kept", LimitKept, "bytes of documents kept of a stream";
 }
 
-/// The deepest JSON that is read: it costs a few KiB of stack a level in an
-/// unoptimised build, and threads may have little.
-pub(crate) const DEEPEST_JSON: u32 = 512;
+/// The deepest JSON that is read: a level takes nearly 4 KiB of stack in an
+/// unoptimised build, and a thread has 2 MiB.
+pub(crate) const DEEPEST_JSON: u32 = 256;
 
 impl Limit {
     /// The values that make sense.
@@ -310,8 +310,8 @@ mod tests {
             ("zstd-window-log=30", Some((Limit::ZstdWindowLog, 30))),
             ("zstd-window-log=31", None),
             ("zstd-window-log=9", None),
-            ("json-depth=512", Some((Limit::JsonDepth, 512))),
-            ("json-depth=513", None),
+            ("json-depth=256", Some((Limit::JsonDepth, 256))),
+            ("json-depth=257", None),
             ("Members=1", None),
             ("zstd_window_log=20", None),
             ("=1", None),

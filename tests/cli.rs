@@ -33,7 +33,7 @@ fn help_names_every_verb_and_exit_code() {
     for verb in ["ls", "inspect", "verify", "retag"] {
         let text = ocitar([verb, "--help"]).ok().text();
         assert!(text.contains(&format!("Usage: ocitar {verb}")), "{text}");
-        for option in ["--json", "--jobs", "--quiet", "--no-mmap", "--tmpdir"] {
+        for option in ["--json", "--jobs", "--quiet", "--mmap", "--no-mmap", "--tmpdir"] {
             assert!(text.contains(option), "{option} in {text}");
         }
     }
@@ -340,8 +340,16 @@ fn a_signal_leaves_nothing_behind() {
             let args = ["retag", "--force", arg(&input), arg(&path), NEW, "--compress", "gzip:9"];
             let mut child = command(args).stderr(Stdio::piped()).spawn().unwrap();
             let started = Instant::now();
-            let temporary = || room.list().iter().any(|name| name.starts_with(".ocitar."));
-            while !temporary()
+            // The output has no name yet.
+            let open = format!("/proc/{}/fd", child.id());
+            let nameless = |path: std::path::PathBuf| {
+                path.starts_with(room.path("")) && path.to_string_lossy().ends_with(" (deleted)")
+            };
+            let has_begun = || {
+                let open = fs::read_dir(&open).into_iter().flatten().flatten();
+                open.into_iter().any(|fd| fs::read_link(fd.path()).is_ok_and(nameless))
+            };
+            while !has_begun()
                 && started.elapsed() < Duration::from_secs(20)
                 && child.try_wait().unwrap().is_none()
             {

@@ -303,8 +303,10 @@ fn standard_input_and_compressed_files_read_as_the_plain_file() {
             let path = room.write(&format!("{name}.bin"), &packed);
             assert_eq!(ls(&path)["images"], want, "{name} from a file, {packing:?}");
         }
-        let no_map = ocitar(["ls", "--json", "--no-mmap", arg(&path)]).ok();
-        assert_eq!(no_map.json()["archives"][0]["images"], want, "{name} without a map");
+        for how in ["--mmap", "--no-mmap"] {
+            let run = ocitar(["ls", "--json", how, arg(&path)]).ok();
+            assert_eq!(run.json()["archives"][0]["images"], want, "{name} {how}");
+        }
     }
 }
 

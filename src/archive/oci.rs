@@ -64,6 +64,10 @@ pub(crate) fn images(
     let mut seen: HashMap<Digest, usize> = HashMap::new();
     let mut below = Manifests { graph, bodies: HashMap::new(), left: limits.descriptors.into() };
     for (position, top) in tops.iter().enumerate() {
+        // What the others are would be walked again by whoever looks at them.
+        if below.left == 0 {
+            break;
+        }
         if is_referrer(top, graph) {
             referrers.push(position);
             continue;
@@ -130,7 +134,7 @@ impl Manifests<'_> {
                     stack.extend(index.manifests.iter().rev());
                 }
                 _ => {
-                    self.left = self.left.saturating_sub(1 + (descriptor.bulk() >> 10));
+                    self.left = self.left.saturating_sub(1 + (descriptor.bulk() >> 8));
                     found.push(self.manifest(descriptor));
                 }
             }

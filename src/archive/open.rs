@@ -206,6 +206,7 @@ impl OpenOptions {
 
     /// Unpacks a stream into a file that has no name and is gone with its handle.
     fn spool(&self, stream: &mut dyn Read) -> Result<File> {
+        #[expect(clippy::disallowed_methods, reason = "no other folder was named")]
         let folder = self.tmpdir.clone().unwrap_or_else(std::env::temp_dir);
         let mut file = tempfile::tempfile_in(&folder).map_err(|e| Error::io(&folder, e))?;
         let mut buffer = vec![0; 1 << 20];

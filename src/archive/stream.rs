@@ -107,9 +107,15 @@ pub(crate) fn pass(
         input.next_member();
         Ok(())
     })?;
+    if input.route == Route::Pending {
+        // No document holds names, so that nothing that follows is passed on.
+        input.route = Route::None;
+    }
     // A compressed stream is only known to be sound at its end, and a writer at
-    // the other end of a pipe wants to finish.
-    input.skip(u64::MAX, &mut |_| ())?;
+    // the other end of a pipe wants to finish. But a limit ends the work.
+    if !findings.iter().any(|finding| finding.error.limit().is_some()) {
+        input.skip(u64::MAX, &mut |_| ())?;
+    }
     let hash = |member: &Member| hashes.get(member.index as usize).copied().flatten();
     index.check_names(&|a, b| hash(a).is_some() && hash(a) == hash(b), findings);
     index.check_links(findings);
@@ -142,8 +148,8 @@ impl Documents<'_> {
         hasher.write(&head[..got]);
         if self.is_document(member, &head[..got]) {
             let mut body = head[..got].to_vec();
-            // What is held is kept already.
-            let keeps = !input.is_held();
+            // What is held is kept already, and of nothing there is nothing to keep.
+            let keeps = !input.is_held() && member.size > 0;
             if keeps {
                 self.reserve(member)?;
             }
@@ -380,6 +386,7 @@ struct Held {
 
 impl Held {
     fn push(&mut self, bytes: &[u8]) -> Result<()> {
+        #[expect(clippy::disallowed_methods, reason = "no other folder was named")]
         let folder = || self.tmpdir.clone().unwrap_or_else(std::env::temp_dir);
         if self.file.is_none() && self.memory.len() as u64 + bytes.len() as u64 <= self.limit {
             self.memory.extend_from_slice(bytes);

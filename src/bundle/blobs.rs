@@ -62,6 +62,10 @@ impl Leaf {
         self.kind == ManifestKind::Image
     }
 
+    pub(super) fn is_attestation(&self) -> bool {
+        matches!(self.kind, ManifestKind::Attestation(_))
+    }
+
     /// What an attestation is about.
     pub(super) fn subject(&self) -> Option<Digest> {
         match self.kind {
@@ -147,8 +151,11 @@ impl<'a> Blobs<'a> {
         if let Some(made) = self.made.get(digest) {
             return Some(Blob::Bytes(made.bytes.clone()));
         }
-        let entry = self.archives.iter().find_map(|archive| archive.blob(digest));
-        entry.or_else(|| self.files.get(digest).cloned()).map(Blob::Entry)
+        // A file that was read goes before one that is only called so.
+        let entry = self.files.get(digest).cloned();
+        entry
+            .or_else(|| self.archives.iter().find_map(|archive| archive.blob(digest)))
+            .map(Blob::Entry)
     }
 
     pub(super) fn has(&self, digest: &Digest) -> bool {

@@ -10,10 +10,10 @@ use crate::archive::{
     Archive, Descriptor, Entry, Format, Image, ImageManifest, Manifest, Name, Target,
 };
 use crate::bundle::blobs::Blobs;
-use crate::bundle::names::{self, BundleName, Top, cosign_subject, raw_top};
+use crate::bundle::names::{self, BundleName, Top, raw_top};
 use crate::bundle::outcome;
 use crate::bundle::{Bundle, BundleImage, Referrer};
-use crate::compress::{Compression, Wanted, measure};
+use crate::compress::{Compression, Wanted, measure_span};
 use crate::digest::{Algorithm, Digest};
 use crate::error::{Code, Error, Result};
 use crate::media_type::MediaType;
@@ -164,10 +164,15 @@ impl<'a> Bundle<'a> {
                         .expected_found(united[other].root.digest, united[at].root.digest);
                     return Err(error.hint("merge --on-conflict first or last chooses one; --except DIGEST leaves one out"));
                 }
-                let is_last = !is_same && on_conflict == OnConflict::Last;
-                let loser = if is_last { other } else { at };
+                // Of two that are one for docker, the same whatever came first.
+                let rank = |at: usize| (united[at].is_made(), united[at].root.digest);
+                let wins = match is_same {
+                    true => rank(at) < rank(other),
+                    false => on_conflict == OnConflict::Last,
+                };
+                let loser = if wins { other } else { at };
                 loses.entry(loser).or_default().insert(name.key().to_owned());
-                if is_last {
+                if wins {
                     owner.insert(name.key().to_owned(), at);
                 }
             }
@@ -185,6 +190,7 @@ impl<'a> Bundle<'a> {
         }
         for image in &mut kept {
             image.leaves = self.blobs.leaves(&image.root);
+            names::settle(&mut image.tops, &image.names);
         }
         kept.sort_by_cached_key(BundleImage::order);
         Ok(kept)
@@ -199,6 +205,10 @@ impl BundleImage {
     }
 
     fn join(&mut self, other: BundleImage) {
+        // Where one archive has the manifest it is not new.
+        if self.is_made() {
+            self.before = other.before;
+        }
         for name in other.names {
             match self.names.iter_mut().find(|own| own.key() == name.key()) {
                 Some(own) => own.join(&name),
@@ -206,22 +216,20 @@ impl BundleImage {
             }
         }
         self.names.sort();
-        for top in other.tops {
-            let is_new = |key: &String| !self.tops.iter().any(|own| own.keys.contains(key));
-            if top.keys.iter().any(is_new) || (self.names.is_empty() && !self.tops.contains(&top)) {
-                self.tops.push(top);
-            }
-        }
-        if !self.names.is_empty() {
-            self.tops.retain(|top| !top.keys.is_empty());
-        }
-        self.shown = self.shown.into_iter().chain(other.shown).min();
+        self.tops.extend(other.tops);
+        self.shown.extend(other.shown);
+    }
+
+    /// Whether its manifest was made for it.
+    fn is_made(&self) -> bool {
+        self.before != Some(self.root.digest)
     }
 
     /// Whether two images of different digest are one docker image: the same
     /// configuration, in manifests whose layers are compressed differently.
     fn is_same_for_docker(&self, other: &BundleImage) -> bool {
-        let config = |image: &BundleImage| image.shown.filter(|_| image.leaves.len() == 1);
+        let config =
+            |image: &BundleImage| image.shown.first().copied().filter(|_| image.leaves.len() == 1);
         matches!((config(self), config(other)), (Some(a), Some(b)) if a == b)
     }
 
@@ -233,15 +241,19 @@ impl BundleImage {
                 tops.push(top);
                 continue;
             }
-            for key in top.keys.iter().filter(|key| !names.contains(*key)) {
-                let name = self.names.iter().find(|name| name.key() == key);
-                if let Some(reference) = name.and_then(BundleName::reference) {
-                    tops.push(Top::named(&top.raw, reference)?);
-                }
-            }
+            tops.extend(self.apart(&top)?);
         }
         self.tops = tops;
         Ok(())
+    }
+
+    /// A descriptor for each name the image still has of one that carries several.
+    pub(super) fn apart(&self, top: &Top) -> Result<Vec<Top>> {
+        let names = self.names.iter().filter(|name| top.keys.iter().any(|key| key == name.key()));
+        names
+            .filter_map(BundleName::reference)
+            .map(|reference| Top::named(&top.raw, reference))
+            .collect()
     }
 }
 
@@ -271,7 +283,8 @@ fn choose<'a>(
     // Signatures come along with what they are about; the rest has to be asked
     // for.
     let takes_all = options.only.is_empty();
-    let mut stays: Vec<bool> = all.iter().map(|c| takes_all || names::is_cosign(c.image)).collect();
+    let mut stays: Vec<bool> =
+        all.iter().map(|c| takes_all || names::is_attached(c.image)).collect();
     for reference in &options.only {
         for (at, name) in found(&all, reference, archives)? {
             stays[at] = true;
@@ -396,7 +409,7 @@ fn measure_layers(
     }
     let wanted = Wanted { algorithms: vec![Algorithm::Sha256], content: true };
     let results = parallel::map(&files, jobs, |(archive, entry)| {
-        let facts = measure(entry.span.reader(), &wanted, archive.limits(), progress)?;
+        let facts = measure_span(&entry.span, &wanted, archive.limits(), progress)?;
         let digest =
             facts.raw(Algorithm::Sha256).ok_or_else(|| Error::new(Code::Bug, "no digest"))?;
         let media_type = match facts.compression {
@@ -454,7 +467,8 @@ fn image(chosen: &Chosen<'_>, measured: &Layers, blobs: &mut Blobs<'_>) -> Resul
         [only] => blobs.manifest(&only.descriptor.digest).map(|manifest| manifest.config.digest),
         _ => None,
     });
-    let about = cosign_subject(names.iter().map(BundleName::reference));
+    let shown = shown.into_iter().collect();
+    let about = names::about(image, names.iter().map(BundleName::reference));
     let follows = about.is_some() && !is_picked;
     let before = image.digest();
     Ok(BundleImage { names, tops, root, before, leaves, shown, about, follows })
@@ -558,7 +572,11 @@ fn referrers(archives: &[&Archive]) -> Result<Vec<Referrer>> {
             let subject =
                 stated.or_else(|| archive.subject_of(descriptor).map(|subject| subject.digest));
             let referrer = Referrer { raw: raw.to_vec(), descriptor: descriptor.clone(), subject };
-            all.entry(descriptor.digest).or_insert(referrer);
+            let same = all.entry(descriptor.digest).or_insert_with(|| referrer.clone());
+            // Whichever archive came first.
+            if referrer.raw < same.raw {
+                *same = referrer;
+            }
         }
     }
     Ok(all.into_values().collect())

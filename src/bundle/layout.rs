@@ -267,7 +267,14 @@ impl Bundle<'_> {
             })
             .collect();
         if layout.format != Format::Hybrid {
-            match &runs[..] {
+            let mut platforms: Vec<&Option<Platform>> = Vec::new();
+            for (leaf, ..) in &runs {
+                // Of one that is there twice the first counts.
+                if !platforms.contains(&&leaf.platform) {
+                    platforms.push(&leaf.platform);
+                }
+            }
+            match &platforms[..] {
                 [] => {
                     let message = format!("{}: nothing in it that docker could run", image.label());
                     return Err(Error::new(Code::NoMatch, message)
@@ -275,8 +282,10 @@ impl Bundle<'_> {
                 }
                 [_] => {}
                 several => {
-                    let platforms: Vec<String> =
-                        several.iter().map(|(leaf, ..)| leaf.platform_text()).collect();
+                    let text = |platform: &&Option<Platform>| {
+                        platform.as_ref().map_or_else(|| "unknown".into(), Platform::to_string)
+                    };
+                    let platforms: Vec<String> = several.iter().map(text).collect();
                     let platforms = platforms.join(", ");
                     let message = format!(
                         "{}: docker's format holds one platform of {platforms}",
@@ -293,11 +302,14 @@ impl Bundle<'_> {
         let of = |spec: &PlatformSpec| {
             platforms.iter().position(|platform| platform.is_some_and(|p| spec.matches(p)))
         };
+        // Views that showed several were merged: of those, too, linux/amd64.
+        let was_shown = |at: &usize| image.shown.contains(&runs[*at].1);
         let at = layout
             .prefer
             .iter()
             .find_map(of)
-            .or_else(|| runs.iter().position(|(_, config, _)| image.shown == Some(*config)))
+            .or_else(|| of(&amd64).filter(was_shown))
+            .or_else(|| (0..runs.len()).find(was_shown))
             .or_else(|| of(&amd64))
             .unwrap_or(0);
         Ok(runs.into_iter().nth(at).map(|(_, config, layers)| (config, layers)))

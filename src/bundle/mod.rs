@@ -32,7 +32,7 @@ mod outcome;
 mod select;
 mod split;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::archive::{Descriptor, Format};
@@ -81,10 +81,9 @@ pub struct BundleImage {
     before: Option<Digest>,
     /// The manifests that go along, each once.
     leaves: Vec<Leaf>,
-    /// The configuration the docker view of the input showed.
-    shown: Option<Digest>,
-    /// What the image is about, where its names are those cosign gives to
-    /// signatures.
+    /// The configurations the docker views of the inputs showed.
+    shown: BTreeSet<Digest>,
+    /// What the image is about, where it is a signature or the like.
     about: Option<Digest>,
     /// Whether it goes when that goes.
     follows: bool,

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::archive::view::annotation;
-use crate::archive::{Archive, Descriptor, Image, Name, NameSite};
+use crate::archive::{Archive, Descriptor, Image, ManifestKind, Name, NameSite};
 use crate::digest::{Algorithm, Digest};
 use crate::edit::named_descriptor;
 use crate::error::Result;
@@ -145,11 +145,37 @@ fn tops(archive: &Archive, image: &Image, kept: &[usize]) -> Result<Vec<Top>> {
 
 /// Whether a descriptor has an annotation that names it.
 fn has_name(raw: &[u8]) -> bool {
-    let Ok(node) = json::parse(raw, &Limits::default()) else { return true };
+    [annotation::IMAGE_NAME, annotation::REF_NAME].iter().any(|key| note(raw, key).is_some())
+}
+
+/// An annotation of a descriptor.
+fn note(raw: &[u8], key: &str) -> Option<String> {
+    let node = json::parse(raw, &Limits::default()).ok()?;
     let annotations = node.map_field("annotations").unwrap_or_default();
-    annotations
-        .iter()
-        .any(|(key, _)| [annotation::IMAGE_NAME, annotation::REF_NAME].contains(&&**key))
+    let found = annotations.into_iter().find(|(k, _)| **k == *key)?;
+    Some(found.1.to_string())
+}
+
+/// One descriptor for each name, whichever archive came first: one that
+/// containerd reads, where there is one. Those without a name stay where there
+/// is no name, or for a tag that none of the names has.
+pub(super) fn settle(tops: &mut Vec<Top>, names: &[BundleName]) {
+    tops.sort_by_cached_key(|top| (!top.has_image_name(), top.raw.clone()));
+    tops.dedup();
+    let is_named = tops.iter().any(|top| !top.keys.is_empty());
+    let mut placed: HashSet<String> = HashSet::new();
+    tops.retain(|top| {
+        let new = top.keys.iter().filter(|key| placed.insert((*key).clone())).count();
+        new > 0 || top.keys.is_empty() && (!is_named || adds_tag(&top.raw, names))
+    });
+    tops.sort();
+}
+
+/// Whether a descriptor has a tag that is not that of one of the names.
+fn adds_tag(raw: &[u8], names: &[BundleName]) -> bool {
+    let Some(tag) = note(raw, annotation::REF_NAME) else { return has_name(raw) };
+    let same = names.iter().filter_map(BundleName::reference);
+    same.filter(|name| name.tag() == Some(&*tag)).count() != 1
 }
 
 /// The text of a top-level descriptor.
@@ -168,9 +194,7 @@ impl Top {
 
     /// Whether containerd finds the name without being helped.
     pub(super) fn has_image_name(&self) -> bool {
-        let Ok(node) = json::parse(&self.raw, &Limits::default()) else { return true };
-        let annotations = node.map_field("annotations").unwrap_or_default();
-        annotations.iter().any(|(key, _)| &**key == annotation::IMAGE_NAME)
+        note(&self.raw, annotation::IMAGE_NAME).is_some()
     }
 
     /// Makes the descriptor lead to something else.
@@ -205,9 +229,7 @@ pub(super) fn set_target(node: &Node, target: &Descriptor, edits: &mut Edits) ->
 
 /// The digest cosign's names are about: tags of `sha256-<hex>` with `.sig`,
 /// `.att` or `.sbom` behind it, or alone as the tag of a list of referrers.
-pub(super) fn cosign_subject<'n>(
-    names: impl Iterator<Item = Option<&'n Reference>>,
-) -> Option<Digest> {
+fn cosign_subject<'n>(names: impl Iterator<Item = Option<&'n Reference>>) -> Option<Digest> {
     let mut subject = None;
     for name in names {
         let hex = name?.tag()?.strip_prefix("sha256-")?;
@@ -221,7 +243,22 @@ pub(super) fn cosign_subject<'n>(
     subject
 }
 
-/// Whether an image is a signature or another attachment, by its names.
-pub(super) fn is_cosign(image: &Image) -> bool {
-    cosign_subject(image.names().iter().map(Name::reference)).is_some()
+/// What an image is about: cosign's names say so, or the subject of a manifest
+/// that does not run.
+pub(super) fn about<'n>(
+    image: &Image,
+    names: impl Iterator<Item = Option<&'n Reference>>,
+) -> Option<Digest> {
+    cosign_subject(names).or_else(|| match image.manifests() {
+        [only] => match only.kind() {
+            ManifestKind::Attestation(subject) => subject,
+            _ => None,
+        },
+        _ => None,
+    })
+}
+
+/// Whether an image is a signature or another attachment.
+pub(super) fn is_attached(image: &Image) -> bool {
+    about(image, image.names().iter().map(Name::reference)).is_some()
 }

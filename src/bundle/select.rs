@@ -11,8 +11,8 @@ use crate::archive::view::ManifestDocument;
 use crate::archive::{Descriptor, ManifestKind};
 use crate::bundle::blobs::{Blobs, Leaf};
 use crate::bundle::gather::descriptor;
-use crate::bundle::names::set_target;
-use crate::bundle::{Bundle, BundleImage};
+use crate::bundle::names::{BundleName, set_target};
+use crate::bundle::{Bundle, BundleImage, Referrer};
 use crate::digest::Digest;
 use crate::error::{Code, Error, Result};
 use crate::json;
@@ -136,15 +136,22 @@ impl Selection {
         self
     }
 
-    /// Whether images that have none of the platforms are left out. Where not,
-    /// that is an error.
+    /// Whether images that do not have the platforms, or not whole, are left out.
+    /// Where not, that is an error.
     #[must_use]
     pub fn lenient(mut self, yes: bool) -> Self {
         self.lenient = yes;
         self
     }
 
-    fn wants(&self, leaf: &Leaf) -> bool {
+    /// A platform that is asked for and is none of these.
+    pub(super) fn absent(&self, platforms: &[PlatformSpec]) -> Option<&PlatformSpec> {
+        let Platforms::Only(specs) = &self.platforms else { return None };
+        let is_there = |spec: &PlatformSpec| platforms.iter().any(|p| spec.matches(p.platform()));
+        specs.iter().find(|spec| !is_there(spec))
+    }
+
+    pub(super) fn wants(&self, leaf: &Leaf) -> bool {
         match (&self.platforms, &leaf.platform) {
             (Platforms::Only(specs), Some(platform)) => {
                 specs.iter().any(|spec| spec.matches(platform))
@@ -179,10 +186,19 @@ impl<'a> Bundle<'a> {
         }
         let mut bundle = self.clone();
         bundle.images.clear();
+        // What is attached is not promised again where it is not there.
+        let keeps = selection.index == IndexPolicy::Keep;
+        let is_there =
+            |r: &Referrer| self.blobs.leaves(&r.descriptor).iter().all(Leaf::is_complete);
+        let (there, absent): (Vec<_>, Vec<_>) =
+            bundle.referrers.drain(..).partition(|referrer| keeps || is_there(referrer));
+        bundle.referrers = there;
+        bundle.dropped.extend(absent.iter().map(|r| r.descriptor.digest.to_string()));
         for image in &self.images {
             let mut image = image.clone();
             let kept = if image.about.is_some() {
-                selection.attestations != Attestations::Drop || !image.follows
+                let stays = selection.attestations != Attestations::Drop || !image.follows;
+                stays && (keeps || image.leaves.iter().all(Leaf::is_complete))
             } else {
                 bundle.select_image(&mut image, selection)?
             };
@@ -234,7 +250,7 @@ impl<'a> Bundle<'a> {
                 }
             }
             IndexPolicy::Flatten if is_index => {
-                image.leaves.retain(Leaf::is_image);
+                image.leaves.retain(|leaf| !leaf.is_attestation());
                 let [only] = &image.leaves[..] else {
                     let platforms: Vec<String> =
                         image.leaves.iter().map(Leaf::platform_text).collect();
@@ -263,6 +279,22 @@ impl<'a> Bundle<'a> {
 
     /// A name with a digest names the new one.
     fn rename_digests(&mut self, image: &mut BundleImage) -> Result<()> {
+        let pinned: HashSet<&str> = image
+            .names
+            .iter()
+            .filter(|name| name.with_digest(image.root.digest).is_some())
+            .map(BundleName::key)
+            .collect();
+        let mut tops = Vec::new();
+        for top in &image.tops {
+            // Beside another name it gets a descriptor of its own.
+            if top.keys.len() > 1 && top.keys.iter().any(|key| pinned.contains(&**key)) {
+                tops.extend(image.apart(top)?);
+            } else {
+                tops.push(top.clone());
+            }
+        }
+        image.tops = tops;
         for name in &mut image.names {
             let Some(new) = name.with_digest(image.root.digest) else { continue };
             for top in &mut image.tops {
@@ -289,27 +321,32 @@ impl BundleImage {
             |platform: String, lack: Lack| Missing { image: self.label(), platform, lack };
         let images = || self.leaves.iter().filter(|leaf| leaf.is_image());
         let lacking = |leaf: &Leaf| missing(leaf.platform_text(), leaf.lack());
+        // What can be asked for: images and artifacts.
+        let promised = || self.leaves.iter().filter(|leaf| !leaf.is_attestation());
         let is_artifact = self.leaves.iter().any(|leaf| leaf.kind == ManifestKind::Artifact);
         match &selection.platforms {
             // An index that stays promises its attestations, too.
             Platforms::All => {
                 let keeps = selection.index == IndexPolicy::Keep;
-                let promised = self.leaves.iter().filter(|leaf| leaf.is_image() || keeps);
-                promised.filter(|leaf| !leaf.is_complete()).map(lacking).collect()
+                let all = self.leaves.iter().filter(|leaf| !leaf.is_attestation() || keeps);
+                all.filter(|leaf| !leaf.is_complete()).map(lacking).collect()
             }
             Platforms::Complete => {
-                if is_artifact || images().any(Leaf::is_complete) {
+                if promised().any(Leaf::is_complete) {
                     return Vec::new();
                 }
-                images().map(lacking).collect()
+                promised().map(lacking).collect()
             }
+            Platforms::Only(_) if selection.lenient => Vec::new(),
             Platforms::Only(specs) => {
-                let wanted: Vec<&Leaf> = images().filter(|leaf| selection.wants(leaf)).collect();
-                if wanted.is_empty() && !is_artifact && !selection.lenient {
-                    let specs = specs.iter().map(|spec| spec.platform().to_string());
-                    return specs.map(|spec| missing(spec, Lack::Unpromised)).collect();
-                }
-                wanted.into_iter().filter(|leaf| !leaf.is_complete()).map(lacking).collect()
+                let has = |spec: &PlatformSpec| {
+                    images().any(|leaf| leaf.platform.as_ref().is_some_and(|p| spec.matches(p)))
+                };
+                let absent = specs.iter().filter(|spec| !is_artifact && !has(spec));
+                let absent =
+                    absent.map(|spec| missing(spec.platform().to_string(), Lack::Unpromised));
+                let wanted = promised().filter(|leaf| selection.wants(leaf) && !leaf.is_complete());
+                absent.chain(wanted.map(lacking)).collect()
             }
         }
     }
@@ -340,31 +377,40 @@ impl Missing {
 
 /// The manifests that stay, by digest.
 fn kept_leaves(leaves: &[Leaf], selection: &Selection) -> HashSet<Digest> {
-    let stays = |leaf: &&Leaf| leaf.is_complete() && selection.wants(leaf);
-    let is_attestation = |leaf: &&Leaf| matches!(leaf.kind, ManifestKind::Attestation(_));
-    let subjects: HashSet<Digest> = leaves
-        .iter()
-        .filter(|leaf| !is_attestation(leaf))
-        .filter(|leaf| match selection.attestations {
-            Attestations::Only => selection.wants(leaf),
-            _ => stays(leaf),
-        })
-        .map(|leaf| leaf.descriptor.digest)
-        .collect();
-    let follows = |leaf: &&Leaf| {
-        leaf.is_complete()
-            && match leaf.subject() {
-                Some(subject) => subjects.contains(&subject),
-                // About nothing in particular: about all of them.
-                None => !matches!(selection.platforms, Platforms::Only(_)),
-            }
+    let (attestations, others): (Vec<&Leaf>, Vec<&Leaf>) =
+        leaves.iter().partition(|leaf| leaf.is_attestation());
+    let stays = |leaf: &&Leaf| match selection.attestations {
+        Attestations::Only => selection.wants(leaf),
+        _ => leaf.is_complete() && selection.wants(leaf),
     };
-    let attestations = leaves.iter().filter(is_attestation).filter(follows);
-    let attestations = attestations.map(|leaf| leaf.descriptor.digest);
+    let digest = |leaf: &Leaf| leaf.descriptor.digest;
+    let subjects: HashSet<Digest> = others.into_iter().filter(stays).map(digest).collect();
+    if selection.attestations == Attestations::Drop {
+        return subjects;
+    }
+    let all: HashSet<Digest> = leaves.iter().map(digest).collect();
+    let is_part = matches!(selection.platforms, Platforms::Only(_)) && !selection.lenient;
+    let mut kept = subjects.clone();
+    // An attestation may itself be attested: until nothing more follows.
+    loop {
+        let follows = |leaf: &&&Leaf| {
+            let stays = match leaf.subject().filter(|subject| all.contains(subject)) {
+                Some(subject) => kept.contains(&subject),
+                // About nothing in the index: about all of it.
+                None => !is_part,
+            };
+            stays && leaf.is_complete() && !kept.contains(&digest(leaf))
+        };
+        let more: Vec<Digest> =
+            attestations.iter().filter(follows).map(|leaf| digest(leaf)).collect();
+        if more.is_empty() {
+            break;
+        }
+        kept.extend(more);
+    }
     match selection.attestations {
-        Attestations::Keep => subjects.iter().copied().chain(attestations).collect(),
-        Attestations::Drop => subjects,
-        Attestations::Only => attestations.collect(),
+        Attestations::Only => &kept - &subjects,
+        _ => kept,
     }
 }
 
@@ -377,7 +423,9 @@ fn rewrite(
 ) -> Result<HashMap<Digest, Descriptor>> {
     let mut new: HashMap<Digest, Descriptor> = HashMap::new();
     let mut empty: HashSet<Digest> = HashSet::new();
-    for digest in blobs.indexes(&root.digest) {
+    let indexes = blobs.indexes(&root.digest);
+    let types = types_of(blobs, root, &indexes);
+    for digest in indexes {
         let Some(index) = blobs.index(&digest) else { continue };
         let children: Vec<Descriptor> = index.manifests.clone();
         let stays =
@@ -407,21 +455,23 @@ fn rewrite(
             return Err(Error::new(Code::Bug, "an index that became something else"));
         };
         let made = blobs.add_document(bytes, Content::Index(view));
-        let media_type = if digest == root.digest {
-            root.media_type.clone()
-        } else {
-            children_type(blobs, root, &digest)
-        };
+        let media_type = types.get(&digest).cloned().unwrap_or(MediaType::OCI_INDEX);
         new.insert(digest, descriptor(media_type, made, size));
     }
     Ok(new)
 }
 
-/// The media type of a nested index, from the descriptor that leads to it.
-fn children_type(blobs: &Blobs<'_>, root: &Descriptor, digest: &Digest) -> MediaType {
-    let indexes = blobs.indexes(&root.digest);
-    let mut children =
+/// The media types of indexes, from the descriptors that lead to them.
+fn types_of(
+    blobs: &Blobs<'_>,
+    root: &Descriptor,
+    indexes: &[Digest],
+) -> HashMap<Digest, MediaType> {
+    let mut types = HashMap::from([(root.digest, root.media_type.clone())]);
+    let children =
         indexes.iter().filter_map(|index| blobs.index(index)).flat_map(|index| &index.manifests);
-    let found = children.find(|child| child.digest == *digest);
-    found.map_or(MediaType::OCI_INDEX, |child| child.media_type.clone())
+    for child in children.filter(|child| blobs.index(&child.digest).is_some()) {
+        types.entry(child.digest).or_insert_with(|| child.media_type.clone());
+    }
+    types
 }

@@ -14,7 +14,8 @@ use crate::text;
 pub enum SplitBy {
     /// A part for each image.
     Image,
-    /// A part for each platform, with every image that has it.
+    /// A part for each platform that is complete somewhere, with every image of
+    /// which it is.
     Platform,
     /// Parts of at most this many bytes, uncompressed, filled in the order of
     /// the images.
@@ -39,7 +40,8 @@ impl<'a> Bundle<'a> {
     /// Splits into parts. Signatures and attestations go with what they are
     /// about, blobs that several parts need are in each of them. Merged again
     /// the parts give the archive that this bundle would, unless they were
-    /// split by platform and indexes made anew.
+    /// split by platform and indexes made anew, or the docker view showed
+    /// another platform than it would by itself.
     ///
     /// # Errors
     ///
@@ -74,11 +76,22 @@ impl<'a> Bundle<'a> {
 
     fn by_platform(&self, selection: &Selection) -> Result<Vec<(String, Bundle<'a>)>> {
         let mut platforms: Vec<PlatformSpec> = Vec::new();
-        for platform in self.images.iter().flat_map(BundleImage::platforms).flatten() {
+        let images = self.images.iter().filter(|image| image.about.is_none());
+        let leaves = images.flat_map(|image| &image.leaves).filter(|leaf| leaf.is_image());
+        let there = leaves.filter(|leaf| leaf.is_complete() && selection.wants(leaf));
+        for platform in there.filter_map(|leaf| leaf.platform.as_ref()) {
             let spec = PlatformSpec::from(platform.clone());
             if !platforms.contains(&spec) {
                 platforms.push(spec);
             }
+        }
+        if let Some(absent) = selection.absent(&platforms) {
+            let message = format!("no image has {} whole", absent.platform());
+            return Err(Error::new(Code::PlatformMissing, message));
+        }
+        if platforms.is_empty() {
+            // Artifacts are for every platform there is.
+            return Ok(vec![(String::new(), self.select(selection)?)]);
         }
         platforms.sort();
         let mut parts = Vec::new();

@@ -23,18 +23,32 @@ pub(crate) struct Decoder<R: Read> {
 }
 
 enum Inner<R: Read> {
-    None(BufReader<R>),
-    Gzip(Box<MultiGzDecoder<BufReader<R>>>),
-    Zstd(zstd::Decoder<'static, BufReader<R>>),
+    None(BufReader<Patient<R>>),
+    Gzip(Box<MultiGzDecoder<BufReader<Patient<R>>>>),
+    Zstd(zstd::Decoder<'static, BufReader<Patient<R>>>),
     #[cfg(feature = "xz")]
-    Xz(liblzma::bufread::XzDecoder<BufReader<R>>),
+    Xz(liblzma::bufread::XzDecoder<BufReader<Patient<R>>>),
     #[cfg(feature = "bzip2")]
-    Bzip2(bzip2::bufread::MultiBzDecoder<BufReader<R>>),
+    Bzip2(bzip2::bufread::MultiBzDecoder<BufReader<Patient<R>>>),
+}
+
+/// Reads again when a signal came between; not every decoder does.
+struct Patient<R>(R);
+
+impl<R: Read> Read for Patient<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.0.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                done => return done,
+            }
+        }
+    }
 }
 
 impl<R: Read> Decoder<R> {
     pub(crate) fn new(compression: Compression, input: R, limits: &Limits) -> Result<Self> {
-        let input = BufReader::with_capacity(BUFFER, input);
+        let input = BufReader::with_capacity(BUFFER, Patient(input));
         let inner = match compression {
             Compression::None => Inner::None(input),
             Compression::Gzip => Inner::Gzip(Box::new(MultiGzDecoder::new(input))),

@@ -1,16 +1,22 @@
 //! One reading of bytes: hashed, and hashed again as what they decompress to.
 
 use std::io::{self, Read};
+use std::sync::{Mutex, PoisonError};
 
 use crate::compress::{Compression, Decoder, decode_error};
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::{Code, Result};
 use crate::limits::Limits;
 use crate::progress::{Progress, advance};
+use crate::source::Span;
 
 /// Bytes read and decompressed at once: stays in the second-level cache while
 /// hashed.
 const BUFFER: usize = 256 << 10;
+
+/// The largest zstd window, 8 MiB, that decoders on several threads may have at
+/// once: what `zstd -19` writes; more takes `--ultra` or `--long`.
+const USUAL_WINDOW_LOG: u32 = 23;
 
 /// What one reading of a file's bytes found.
 #[derive(Debug)]
@@ -57,6 +63,38 @@ pub(crate) fn measure(
     while input.read(&mut rest).map_err(decode_error)? > 0 {}
     let raw = input.hashers.into_iter().map(|(a, hasher)| (a, hasher.finish())).collect();
     Ok(Facts { compression, raw, unpacked })
+}
+
+/// As [`measure`], of what can be read twice and is by several threads.
+///
+/// A zstd window is memory for as long as the stream is read, and who writes a
+/// stream says how much. So large windows wait for each other: a stream that
+/// turns out to have one is read again when it is its turn.
+pub(crate) fn measure_span(
+    span: &Span,
+    wanted: &Wanted,
+    limits: &Limits,
+    progress: &dyn Progress,
+) -> Result<Facts> {
+    static TURN: Mutex<()> = Mutex::new(());
+    let zstd_window_log = limits.zstd_window_log.min(USUAL_WINDOW_LOG);
+    let usual = Limits { zstd_window_log, ..limits.clone() };
+    let facts = measure(span.reader(), wanted, &usual, progress)?;
+    let is_large = matches!(&facts.unpacked, Some(Err(e)) if e.code() == Code::LimitWindow);
+    if !is_large || usual == *limits {
+        return Ok(facts);
+    }
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    measure(span.reader(), wanted, limits, &Again(progress))
+}
+
+/// The progress of a second reading, whose bytes were counted.
+struct Again<'p>(&'p dyn Progress);
+
+impl Progress for Again<'_> {
+    fn is_cancelled(&self) -> bool {
+        self.0.is_cancelled()
+    }
 }
 
 impl Facts {

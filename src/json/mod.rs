@@ -58,14 +58,35 @@ pub(crate) fn parse(bytes: &[u8], limits: &Limits) -> Result<Node> {
     let mut stream = serde_json::Deserializer::from_str(text);
     let raw: &RawValue = de::Deserialize::deserialize(&mut stream).map_err(|e| syntax(&e))?;
     stream.end().map_err(|_| Error::new(Code::JsonTrailing, "more bytes behind the JSON value"))?;
-    let mut gate = Gate {
-        text,
-        limits,
-        values_left: limits.json_values,
-        depth_left: limits.json_depth.min(DEEPEST_JSON),
-        failure: None,
-    };
+    // The gate reads what is nested once for each level it is at, and what is
+    // nested without end would be read without end.
+    let deepest = limits.json_depth.min(DEEPEST_JSON);
+    if depth_of(raw.get()) > deepest {
+        return Err(limits.exceeded(Limit::JsonDepth));
+    }
+    let mut gate =
+        Gate { text, limits, values_left: limits.json_values, depth_left: deepest, failure: None };
     gate.node(raw)
+}
+
+/// How deep valid JSON is nested.
+fn depth_of(text: &str) -> u32 {
+    let (mut depth, mut deepest) = (0u32, 0);
+    let (mut in_string, mut escaped) = (false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 struct Gate<'a> {
@@ -351,6 +372,7 @@ mod tests {
             (b"\xef\xbb\xbf{}".to_vec(), Some(Code::JsonUtf8)),
             (deep(64), None),
             (deep(65), Some(Code::LimitJson)),
+            (format!("[\"{}\\\"{}\"]", "[".repeat(99), "]{".repeat(99)).into_bytes(), None),
             (b"[".repeat(1 << 20), Some(Code::JsonSyntax)),
             (
                 [b"[".to_vec(), b"1,".repeat(300_000), b"1]".to_vec()].concat(),

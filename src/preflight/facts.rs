@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::archive::Archive;
 use crate::archive::store::Store;
-use crate::compress::{Compression, Wanted, measure};
+use crate::compress::{Compression, Wanted, measure_span};
 use crate::digest::{Algorithm, Digest};
 use crate::error::{Code, Error, Result};
 use crate::json::{self, Node};
@@ -193,7 +193,7 @@ fn spans(archive: &Archive, members: &[Member]) -> Vec<Option<Span>> {
 /// Reads a file once, decompressing what is compressed.
 fn content(span: &Span, limits: &Limits, progress: &dyn Progress) -> Result<Content> {
     let wanted = Wanted { algorithms: vec![Algorithm::Sha256], content: true };
-    let found = measure(span.reader(), &wanted, limits, progress)?;
+    let found = measure_span(span, &wanted, limits, progress)?;
     let digest = found.raw(Algorithm::Sha256);
     let digest = digest.ok_or_else(|| Error::new(Code::Bug, "a digest that was asked for"))?;
     let plain = match found.unpacked {

@@ -64,6 +64,7 @@ pub(crate) fn check_global(body: &[u8]) -> Result<()> {
 }
 
 fn each(mut body: &[u8], mut visit: impl FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
+    let mut is_broken = false;
     while !body.is_empty() {
         let (record, rest) =
             split_record(body).ok_or_else(|| malformed("a malformed pax record"))?;
@@ -75,10 +76,29 @@ fn each(mut body: &[u8], mut visit: impl FnMut(&[u8], &[u8]) -> Result<()>) -> R
         if key[0] == b' ' || key.iter().any(u8::is_ascii_control) {
             return Err(malformed("a blank before a pax key, or a control character in it"));
         }
-        visit(key, &record[equals + 1..])?;
+        let value = &record[equals + 1..];
+        is_broken |= check_lines(key, value)?;
+        if is_broken && matches!(key, b"path" | b"linkpath" | b"size") {
+            return Err(malformed("a pax name or size behind a value of several lines"));
+        }
+        visit(key, value)?;
         body = rest;
     }
     Ok(())
+}
+
+/// Whether a value has several lines. The `tar` crate takes every line for a
+/// record and the first that is none for the end, so such a value could add
+/// records or hide those behind it. Attributes hold any bytes, macOS writes them
+/// last; nothing else has a reason.
+fn check_lines(key: &[u8], value: &[u8]) -> Result<bool> {
+    let mut more = value.split(|b| *b == b'\n').skip(1).peekable();
+    let is_broken = more.peek().is_some();
+    let may_break = key.starts_with(b"SCHILY.xattr.");
+    if is_broken && (!may_break || more.any(|line| line.first().is_some_and(u8::is_ascii_digit))) {
+        return Err(malformed("a line in a pax value that readers may take for a record"));
+    }
+    Ok(is_broken)
 }
 
 /// Splits `LENGTH key=value\n` off the front: the part behind the blank,
@@ -146,7 +166,8 @@ mod tests {
             (b"20 mtime=1672560000\n", Ok(Records::default())),
             (b"21 mtime=1672560000.\n", Ok(Records::default())),
             (b"26 SCHILY.xattr.user.a=bc\n", Ok(Records::default())),
-            (b"12 a=b=c=\n\n\n", Ok(Records::default())),
+            (b"9 a=b=c=\n", Ok(Records::default())),
+            (b"12 a=b=c=\n\n\n", Err(Code::TarPaxSyntax)),
             (b"10 path=a\n10 path=b\n", Err(Code::TarExtConflict)),
             (b"12 size=123\n10 size=1\n", Err(Code::TarExtConflict)),
             (b"99 path=a\n", Err(Code::TarPaxSyntax)),
@@ -169,6 +190,10 @@ mod tests {
             (b"11 pa\0th=a\n", Err(Code::TarPaxSyntax)),
             (b"13 uname=a\0b\n", Err(Code::TarPaxSyntax)),
             (b"7 uid=\n", Err(Code::TarPaxSyntax)),
+            (b"15 comment=a\nb\n", Err(Code::TarPaxSyntax)),
+            (b"27 SCHILY.xattr.user.a=b\nc\n", Ok(Records::default())),
+            (b"34 SCHILY.xattr.user.a=\n10 size=1\n", Err(Code::TarPaxSyntax)),
+            (b"27 SCHILY.xattr.user.a=b\nc\n10 path=a\n", Err(Code::TarPaxSyntax)),
             (b"9 mtime=\n", Err(Code::TarPaxSyntax)),
             (b"6 =ab\n", Err(Code::TarPaxSyntax)),
         ];

@@ -1,6 +1,6 @@
 //! One file against everything stated about it, in one pass.
 
-use crate::compress::{Compression, Facts, Wanted, measure};
+use crate::compress::{Compression, Facts, Wanted, measure_span};
 use crate::diagnostics::Severity;
 use crate::digest::{Algorithm, Digest};
 use crate::error::{Code, Error};
@@ -13,8 +13,7 @@ pub(super) type Findings = Vec<(Severity, Error)>;
 
 /// Reads a file once and compares.
 pub(super) fn check(check: &Check, limits: &Limits, progress: &dyn Progress) -> Findings {
-    let reader = check.entry.span.reader();
-    match measure(reader, &check.wanted(), limits, progress) {
+    match measure_span(&check.entry.span, &check.wanted(), limits, progress) {
         Ok(facts) => compare(check, &facts),
         Err(error) => vec![(Severity::Fatal, error)],
     }

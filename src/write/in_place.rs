@@ -29,8 +29,9 @@ use crate::write::{Method, WriteOptions, Written, write_failed};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InPlace {
-    /// A new file takes the place of the old one, whole or not at all. Other
-    /// hard links keep the old file.
+    /// A new file takes the place of the old one, whole or not at all. It has
+    /// the old one's mode, access list and as far as possible owner; other
+    /// extended attributes are not kept. Other hard links keep the old file.
     Atomic,
     /// The bytes that differ are written into the file itself, under an undo
     /// journal. Where that would be much the file is replaced as by `Atomic`.
@@ -85,8 +86,8 @@ impl Plan {
     /// leads to that file; a symbolic link is kept.
     ///
     /// The archive must not be read from afterwards: a journalled edit changes
-    /// the bytes under it, and a file that became shorter ends the process when
-    /// it is mapped.
+    /// the bytes under it, and one that was mapped on demand
+    /// ([`MapChoice::Always`](crate::source::MapChoice::Always)) may have become shorter.
     ///
     /// # Errors
     ///

@@ -103,7 +103,9 @@ pub struct Written {
 }
 
 impl Plan {
-    /// Writes the output as a file, whole or not at all.
+    /// Writes the output as a file, whole or not at all. One that is replaced
+    /// hands on its mode, access list and as far as possible owner, but neither
+    /// other extended attributes nor its hard links.
     ///
     /// # Errors
     ///
@@ -158,6 +160,17 @@ impl Plan {
         })
         .map(|((), written)| written)
     }
+}
+
+/// Writes a file that is no archive (a report about one), whole or not at all.
+///
+/// # Errors
+///
+/// Those of [`Plan::write_to`] that are about the output.
+pub fn write_file(path: impl AsRef<Path>, bytes: &[u8], options: &WriteOptions<'_>) -> Result<()> {
+    stream_to_file(path.as_ref(), &[], options.force, |output| {
+        output.write_all(bytes).and_then(|()| output.flush()).map_err(write_failed)
+    })
 }
 
 /// Writes a file whole or not at all, by a function that writes a stream.

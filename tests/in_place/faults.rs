@@ -12,13 +12,15 @@ use super::trace::{self, Call};
 use super::{LONG, SHORT, journal_of, to_new_file};
 
 /// Calls that change something, which a full disk may stop.
-const WRITES: [&str; 9] = [
+const WRITES: [&str; 11] = [
+    "open",
     "openat",
     "write",
     "pwrite64",
     "ftruncate",
     "fsync",
     "unlink",
+    "linkat",
     "renameat",
     "copy_file_range",
     "ioctl",
@@ -194,13 +196,17 @@ fn the_order_on_disk() {
             let what = match &*call.line {
                 line if line.contains(".ocitar-journal") => "journal",
                 line if line.contains("/.ocitar.") => "temporary",
+                // It has no name before its bytes are on disk.
+                line if line.contains("O_TMPFILE") || line.contains("(deleted)") => "temporary",
                 line if line.contains("in.tar") => "file",
                 _ => "folder",
             };
-            format!("{} {what}", call.name)
+            // Where there are both, libraries differ in which they call.
+            let name = if call.name == "open" { "openat" } else { &call.name };
+            format!("{name} {what}")
         };
         let changes = |call: &&Call| match &*call.name {
-            "openat" => call.line.contains("O_CREAT"),
+            "open" | "openat" => call.line.contains("O_CREAT") || call.line.contains("O_TMPFILE"),
             name => WRITES.contains(&name) && name != "ioctl",
         };
         let mut order: Vec<String> =
@@ -224,6 +230,10 @@ fn the_order_on_disk() {
         "openat temporary",
         "write temporary",
         "fsync temporary",
+        // Which fails, because there is the old file.
+        "linkat file",
+        "unlink temporary",
+        "linkat temporary",
         "renameat temporary",
         "fsync folder",
     ];

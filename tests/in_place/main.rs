@@ -9,12 +9,12 @@ mod reflink;
 mod refuse;
 #[path = "../support/mod.rs"]
 mod support;
-mod trace;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use support::run::{Room, Run, arg, ocitar};
+use support::trace;
 
 /// Bytes that a journal takes, and the file may change by.
 const MOST: usize = 16 << 20;

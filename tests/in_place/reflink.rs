@@ -1,44 +1,13 @@
 //! `--in-place` where the file system shares extents: XFS and Btrfs in a file, which takes root.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use super::faults::Edit;
 use super::support::docker::docker28;
+use super::support::mount::Mounted;
 use super::support::run::Room;
 use super::{LONG, SHORT, in_place, method, to_new_file, trace};
-
-/// A file system in a file, mounted as long as this lives.
-struct Mounted {
-    folder: PathBuf,
-    /// Goes after it is unmounted.
-    _room: Room,
-}
-
-impl Mounted {
-    fn new(mkfs: &[&str]) -> Option<Mounted> {
-        let room = Room::new();
-        let (image, folder) = (room.path("image"), room.path("mounted"));
-        fs::create_dir(&folder).unwrap();
-        fs::File::create(&image).unwrap().set_len(400 << 20).unwrap();
-        let done = |command: &mut Command| command.output().is_ok_and(|done| done.status.success());
-        let made = done(Command::new(mkfs[0]).args(&mkfs[1..]).arg(&image));
-        let mounted =
-            made && done(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&folder));
-        if !mounted {
-            eprintln!("skipped: {} or mount do not work here", mkfs[0]);
-            return None;
-        }
-        Some(Mounted { folder, _room: room })
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.folder).status();
-    }
-}
 
 fn on_each(test: impl Fn(&str, &Path)) {
     for mkfs in [&["mkfs.xfs", "-q", "-f"][..], &["mkfs.btrfs", "-q", "-f"]] {

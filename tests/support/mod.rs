@@ -5,7 +5,8 @@
 //! * [`docker`], [`oci`]: what producers write that `testdata` does not hold. These archives are synthesised from
 //!   descriptions of the producers' output (their sources, their documentation), not saved by the producers.
 //! * [`bundle`]: five hundred images in one archive.
-//! * [`run`]: `ocitar` itself, and `check.py`, which reads archives on its own.
+//! * [`run`]: `ocitar` itself, and `check.py`, which reads archives on its own; [`trace`]: `ocitar` under strace.
+//! * [`mount`]: file systems.
 
 // Each test file uses its own part of this.
 #![allow(dead_code)]
@@ -13,9 +14,11 @@
 pub mod bundle;
 pub mod docker;
 pub mod image;
+pub mod mount;
 pub mod oci;
 pub mod run;
 pub mod tarball;
+pub mod trace;
 
 use tarball::Tar;
 

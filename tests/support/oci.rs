@@ -107,7 +107,7 @@ fn bazel() -> Made {
 }
 
 /// A signature over another manifest: an empty config, `subject`.
-fn signature(subject: &Descriptor) -> (Descriptor, Vec<(String, Vec<u8>)>) {
+pub fn signature(subject: &Descriptor) -> (Descriptor, Vec<(String, Vec<u8>)>) {
     let (config, payload) = ("{}", format!("{{\"critical\":\"{}\"}}", subject.digest));
     let text = manifest(
         OCI_MANIFEST,

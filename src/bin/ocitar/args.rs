@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use ocitar::error::{Code, Error, Result};
 use ocitar::limits::{Limit, Limits};
 
-/// Read, verify and retag container image archives
+/// Read, verify, retag and rewrite container image archives
 ///
 /// Works on what `docker save`, `ctr images export`, `nerdctl save`, `podman
 /// save`, `skopeo copy`, `buildx` and `crane pull` write, and on OCI layout
@@ -41,6 +41,7 @@ fn limits_help() -> String {
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every verb")]
 pub struct Common {
     /// Threads to use [default: as many as the machine has]
     #[arg(short, long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]

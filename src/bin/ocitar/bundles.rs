@@ -133,7 +133,8 @@ pub fn missing(list: &[Missing], printer: &Printer, to_stdout: bool) -> Result<(
             ]
         };
         let rows: Vec<Vec<String>> = list.iter().map(row).collect();
-        eprint!("{}", table(&["IMAGE", "PLATFORM", "STATUS"], &rows));
+        let lines = table(&["IMAGE", "PLATFORM", "STATUS"], &rows);
+        output::talk(format_args!("{}", lines.trim_end()));
     }
     let message = match list.len() {
         1 => "a platform that was asked for is missing; nothing was written".to_owned(),

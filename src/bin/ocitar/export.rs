@@ -97,7 +97,11 @@ fn run(request: Request<'_>, common: &Common, printer: &Printer) -> Result<u8> {
     // Each output and what goes into it.
     let bundles: Vec<(PathBuf, Bundle<'_>)> = if request.fan_out {
         let parts = gathered.split(SplitBy::Platform, &selection, &layout).map_err(fail)?;
-        parts.into_iter().map(|part| (beside(output, &part.content), part.bundle)).collect()
+        let path = |content: &str| match content {
+            "" => output.to_owned(),
+            content => beside(output, content),
+        };
+        parts.into_iter().map(|part| (path(&part.content), part.bundle)).collect()
     } else {
         vec![(output.to_owned(), gathered.select(&selection).map_err(fail)?)]
     };

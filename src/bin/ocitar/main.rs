@@ -1,5 +1,7 @@
 //! The `ocitar` command: a thin user of the library.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods, clippy::disallowed_macros))]
+
 mod args;
 mod bundles;
 mod changes;

@@ -93,7 +93,7 @@ fn hint_text(error: &Error) -> Option<Cow<'_, str>> {
 
 /// Writes a line to standard error. Nobody may be listening, which is no reason
 /// to fail.
-fn talk(line: std::fmt::Arguments<'_>) {
+pub fn talk(line: std::fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 

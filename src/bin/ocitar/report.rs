@@ -1,11 +1,9 @@
 //! `--report FILE`: what a run did, as a file.
 
-use std::fs::File;
-use std::io::Write;
 use std::path::Path;
 
 use ocitar::error::{Code, Error, Result};
-use ocitar::write::WriteOptions;
+use ocitar::write::{WriteOptions, write_file};
 use serde_json::Value;
 
 /// Whether the report could be written, as far as can be said before the work.
@@ -29,10 +27,6 @@ pub fn check(report: &Path, input: &Path, output: &Path, options: &WriteOptions<
 ///
 /// `E_IO`; without `force` also when the file is there by now.
 pub fn write(path: &Path, report: &Value, force: bool) -> Result<()> {
-    let file = if force { File::create(path) } else { File::create_new(path) };
-    let written = file.and_then(|mut file| {
-        writeln!(file, "{report:#}")?;
-        file.sync_all()
-    });
-    written.map_err(|e| Error::io(path, e))
+    let text = format!("{report:#}\n");
+    write_file(path, text.as_bytes(), &WriteOptions::new().force(force))
 }

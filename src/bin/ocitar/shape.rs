@@ -29,6 +29,12 @@ impl PlatformArgs {
 }
 
 fn spec(text: &str) -> Result<PlatformSpec> {
+    // Any word may be an operating system; an architecture is none.
+    let first = text.split_once('/').map(|(first, _)| first);
+    if first.is_some_and(|first| PlatformSpec::parse(first).is_ok()) {
+        let message = format!("\"{text}\" has an architecture where the operating system stands");
+        return Err(Error::new(Code::Usage, message).hint(format!("linux/{text}")));
+    }
     text.parse().map_err(|error| {
         Error::new(Code::Usage, format!("\"{text}\" is not a platform: {error}"))
             .hint("linux/amd64, linux/arm/v7, arm64, or windows(10.0.20348)/amd64")
@@ -44,7 +50,8 @@ impl Shape {
             Some(IndexArg::Keep) => IndexPolicy::Keep,
             Some(IndexArg::Flatten) => IndexPolicy::Flatten,
         };
-        if index == IndexPolicy::Flatten && self.attestations == Some(AttestationsArg::Keep) {
+        let keeps = [Some(AttestationsArg::Keep), Some(AttestationsArg::Only)];
+        if index == IndexPolicy::Flatten && keeps.contains(&self.attestations) {
             let message = "--index flatten leaves no index that attestations could stay in";
             return Err(Error::new(Code::Usage, message).hint("--index rewrite keeps them"));
         }

@@ -1,7 +1,7 @@
 //! `ocitar split`: one archive becomes several.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use ocitar::bundle::{Bundle, GatherOptions, IndexPolicy, Platforms, SplitBy};
@@ -21,6 +21,9 @@ const PARTS: &str = "parts.json";
 
 pub fn run(verb: &Split, common: &Common, printer: &Printer) -> Result<u8> {
     let by = by(&verb.by)?;
+    if verb.output == Path::new("-") {
+        return Err(Error::new(Code::Usage, "split writes a folder, not a stream"));
+    }
     let policy = if by == SplitBy::Platform { IndexPolicy::Rewrite } else { IndexPolicy::Keep };
     let selection = verb.shape.selection(Platforms::Complete, policy)?;
     let codec = verb.writing.codec(None)?;
@@ -148,12 +151,7 @@ impl Folder {
     }
 
     fn finish(self, said: &Value) -> Result<()> {
-        let list = self.path().join(PARTS);
-        let written = File::create(&list).and_then(|mut file| {
-            writeln!(file, "{said:#}")?;
-            file.sync_all()
-        });
-        written.map_err(|e| Error::io(&list, e))?;
+        report::write(&self.path().join(PARTS), said, true)?;
         let Some(temporary) = self.temporary else { return Ok(()) };
         let fail = |e: io::Error| Error::io(&self.path, e);
         // A new folder is for everyone the umask allows, a temporary one is not.
@@ -163,6 +161,8 @@ impl Folder {
         fs::set_permissions(temporary.path(), mode).map_err(fail)?;
         fs::rename(temporary.path(), &self.path).map_err(fail)?;
         let _ = temporary.keep();
-        Ok(())
+        let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let parent = fs::File::open(parent.unwrap_or(Path::new(".")));
+        parent.and_then(|parent| parent.sync_all()).map_err(fail)
     }
 }
