@@ -71,6 +71,14 @@ impl Digest {
         Self::from_hex(Algorithm::from_name(algorithm)?, hex).ok()
     }
 
+    /// Whether these bytes have this digest.
+    #[must_use]
+    pub fn is_of(&self, bytes: &[u8]) -> bool {
+        let mut hasher = Hasher::new(self.algorithm());
+        hasher.update(bytes);
+        hasher.finish() == *self
+    }
+
     /// The algorithm that made it.
     #[must_use]
     pub fn algorithm(&self) -> Algorithm {

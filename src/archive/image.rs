@@ -136,6 +136,15 @@ impl Image {
         }
     }
 
+    /// The digest of its manifest or index; `None` where it has neither.
+    #[must_use]
+    pub fn target_digest(&self) -> Option<Digest> {
+        match &self.target {
+            Target::Manifest(descriptor) => Some(descriptor.digest),
+            _ => None,
+        }
+    }
+
     /// The media type of the target; empty where none is stated.
     #[must_use]
     pub fn media_type(&self) -> MediaType {

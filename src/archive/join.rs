@@ -9,45 +9,54 @@ use std::collections::HashMap;
 use crate::archive::docker::Item;
 use crate::archive::image::{Image, ImageManifest, ManifestKind};
 use crate::archive::names::{Name, is_no_name};
-use crate::archive::view::{Descriptor, annotation};
 use crate::diagnostics::Diagnostics;
 use crate::digest::Digest;
 use crate::error::{Code, Error};
 
-/// Joins the images of the docker view to those of the OCI view.
+/// Joins the images of the docker view to those of the OCI view, whose names
+/// are known.
+///
+/// Manifests may share a configuration (one image in two compressions, an index
+/// and a manifest below it), and the docker view has one item for all of them:
+/// each that has a name of the item is joined to it, else the first.
 pub(crate) fn join(
     mut images: Vec<Image>,
     docker: Vec<Image>,
-    tops: &[Descriptor],
     items: &[Item],
     findings: &mut Diagnostics,
 ) -> Vec<Image> {
-    let oci = Keys::of(&images, tops);
+    let oci = Keys::of(&images);
     let has_oci = !images.is_empty();
     let mut alone = Vec::new();
     for item in docker {
         let tags = item.items.iter().flat_map(|at| &items[*at].tags).filter(|tag| !is_no_name(tag));
-        let named: Vec<usize> =
+        let mut named: Vec<usize> =
             tags.filter_map(|tag| oci.by_name.get(&Name::new(tag).key()).copied()).collect();
+        named.sort_unstable();
+        named.dedup();
         let same = oci.same_config(&item);
-        // Several manifests may share a configuration; a shared name decides.
-        let at = same.iter().find(|at| named.contains(at)).or(same.first()).copied();
-        // Where either configuration cannot be read only the name is left to
-        // join by: nothing says that the images differ.
-        let is_unknown = |at: &usize| has_unknown_config(&item) || has_unknown_config(&images[*at]);
-        let at = at.or_else(|| named.iter().copied().find(is_unknown));
-        match at {
-            Some(at) => {
-                check_layers(&images[at], &item, findings);
-                images[at].items.extend(item.items);
+        let mut joins: Vec<usize> =
+            named.iter().copied().filter(|at| same.binary_search(at).is_ok()).collect();
+        if joins.is_empty() {
+            joins.extend(same.first());
+        }
+        if joins.is_empty() {
+            // Where either configuration cannot be read only the name is left to
+            // join by: nothing says that the images differ.
+            let is_unknown =
+                |at: &usize| has_unknown_config(&item) || has_unknown_config(&images[*at]);
+            joins.extend(named.iter().copied().find(is_unknown));
+        }
+        for at in &joins {
+            check_layers(&images[*at], &item, findings);
+            images[*at].items.extend(&item.items);
+        }
+        if joins.is_empty() {
+            if has_oci && named.is_empty() {
+                let message = format!("{} is in manifest.json only", item.label());
+                findings.note(Error::new(Code::ViewsDiffer, message));
             }
-            None => {
-                if has_oci && named.is_empty() {
-                    let message = format!("{} is in manifest.json only", item.label());
-                    findings.note(Error::new(Code::ViewsDiffer, message));
-                }
-                alone.push(item);
-            }
+            alone.push(item);
         }
     }
     images.extend(alone);
@@ -64,7 +73,7 @@ struct Keys {
 }
 
 impl Keys {
-    fn of(images: &[Image], tops: &[Descriptor]) -> Keys {
+    fn of(images: &[Image]) -> Keys {
         let mut keys =
             Keys { by_config: HashMap::new(), by_file: HashMap::new(), by_name: HashMap::new() };
         for (at, image) in images.iter().enumerate() {
@@ -76,11 +85,7 @@ impl Keys {
                     push_new(keys.by_file.entry(entry.name.clone()).or_default(), at);
                 }
             }
-            for descriptor in &image.descriptors {
-                if let Some(name) = tops[*descriptor].annotation(annotation::IMAGE_NAME) {
-                    keys.by_name.insert(Name::new(name).key(), at);
-                }
-            }
+            keys.by_name.extend(image.names.iter().map(|name| (name.key(), at)));
         }
         keys
     }

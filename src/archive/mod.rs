@@ -10,6 +10,7 @@ mod check;
 pub(crate) mod docker;
 mod document;
 mod embedded;
+pub(crate) mod find;
 pub(crate) mod graph;
 mod image;
 mod join;
@@ -159,14 +160,14 @@ impl Archive {
         let reader = Reader::new(&store, &limits);
         let graph = Graph::load(&reader, &documents.tops, &mut findings);
         let format = documents.format(&store);
-        let (oci, referrers) = oci::images(&documents.tops, &graph, &limits, &mut findings);
+        let (mut oci, referrers) = oci::images(&documents.tops, &graph, &limits, &mut findings);
+        names::of_descriptors(&mut oci, &documents.tops);
         let docker = docker::images(&documents.items, &reader, &mut findings);
-        let mut images = join::join(oci, docker, &documents.tops, &documents.items, &mut findings);
+        let mut images = join::join(oci, docker, &documents.items, &mut findings);
         if format == Some(Format::DockerV1) {
             images = v1::images(&documents.tagged, &reader, &mut findings);
         }
-        let strays =
-            names::collect(&mut images, &documents.tops, &documents.items, &documents.tagged);
+        let strays = names::of_items(&mut images, &documents.items, &documents.tagged);
         let mut archive = Archive {
             label,
             format,
@@ -247,23 +248,15 @@ impl Archive {
         &self.images
     }
 
-    /// The images a name leads to: in any spelling, or a digest, or `sha256:`
-    /// left out and shortened to at least 7 characters.
+    /// The images a reference leads to: a name in any spelling; `<none>:TAG` for
+    /// a tag without a repository; a digest of an image or of one of its
+    /// manifests or configurations, alone or behind the repository of a name;
+    /// the first 7 or more digits of such a digest.
     #[must_use]
-    pub fn find(&self, name: &str) -> Vec<&Image> {
-        let key = Name::new(name).key();
-        let named = |image: &&Image| image.names.iter().any(|n| n.key() == key);
-        let found: Vec<&Image> = self.images.iter().filter(named).collect();
-        if !found.is_empty() {
-            return found;
-        }
-        let hex = name.strip_prefix("sha256:").unwrap_or(name);
-        let matches = |digest: Digest| hex.len() >= 7 && digest.hex().starts_with(hex);
-        let is = |image: &&Image| {
-            let configs = image.manifests.iter().filter_map(ImageManifest::config_digest);
-            image.digest().into_iter().chain(configs).any(matches)
-        };
-        self.images.iter().filter(is).collect()
+    pub fn find(&self, reference: &str) -> Vec<&Image> {
+        let mut found: Vec<usize> = self.hits(reference).into_iter().map(|(at, _)| at).collect();
+        found.dedup();
+        found.into_iter().map(|at| &self.images[at]).collect()
     }
 
     /// Descriptors of `index.json` that are no images: signatures and

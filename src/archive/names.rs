@@ -117,18 +117,10 @@ pub(crate) fn is_full(ref_name: &str) -> bool {
     ref_name.contains(['/', ':', '@']) && !ref_name.starts_with('@')
 }
 
-/// Collects the names of every image. What `repositories` names and no other
-/// site does comes back as strays.
-pub(crate) fn collect(
-    images: &mut [Image],
-    tops: &[Descriptor],
-    items: &[Item],
-    tagged: &[Tagged],
-) -> Vec<Name> {
-    let mut by_key: HashMap<String, (usize, usize)> = HashMap::new();
-    for (position, image) in images.iter_mut().enumerate() {
+/// Collects the names `index.json` gives to images.
+pub(crate) fn of_descriptors(images: &mut [Image], tops: &[Descriptor]) {
+    for image in images {
         let mut names = Collector::default();
-        let mut bare = Vec::new();
         for descriptor in image.descriptors.iter().copied() {
             let annotation =
                 |key| tops[descriptor].annotation(key).filter(|name| !is_no_name(name));
@@ -149,27 +141,39 @@ pub(crate) fn collect(
                 (None, Some(text)) if is_full(text) => {
                     names.add(text, NameSite::RefName { descriptor });
                 }
-                (None, Some(tag)) => bare.push((descriptor, tag)),
+                (None, Some(tag)) => image.bare_tags.push((descriptor, tag.into())),
                 (None, None) => {}
             }
         }
+        image.names = names.list;
+    }
+}
+
+/// Adds the names of the docker view to images that were joined to it. What
+/// `repositories` names and no other site does comes back as strays.
+pub(crate) fn of_items(images: &mut [Image], items: &[Item], tagged: &[Tagged]) -> Vec<Name> {
+    let owners = owners(images, items);
+    let mut by_key: HashMap<String, (usize, usize)> = HashMap::new();
+    for (at, image) in images.iter_mut().enumerate() {
+        let mut names = Collector::of(std::mem::take(&mut image.names));
         for item in image.items.iter().copied() {
             for (position, tag) in items[item].tags.iter().enumerate() {
-                if !is_no_name(tag) {
+                if owners.get(&(item, position)) == Some(&at) {
                     names.add(tag, NameSite::RepoTag { item, position });
                 }
             }
         }
         image.names = names.list;
+        // A tag without a repository belongs to the one name that has it.
         let by_tag = names_by_tag(&image.names);
-        for (descriptor, tag) in bare {
-            match by_tag.get(tag).map(Vec::as_slice) {
+        for (descriptor, tag) in std::mem::take(&mut image.bare_tags) {
+            match by_tag.get(&tag).map(Vec::as_slice) {
                 Some([only]) => image.names[*only].sites.push(NameSite::RefName { descriptor }),
-                _ => image.bare_tags.push((descriptor, tag.into())),
+                _ => image.bare_tags.push((descriptor, tag)),
             }
         }
-        for (at, name) in image.names.iter().enumerate() {
-            by_key.entry(name.key()).or_insert((position, at));
+        for (position, name) in image.names.iter().enumerate() {
+            by_key.entry(name.key()).or_insert((at, position));
         }
     }
     let mut strays = Collector::default();
@@ -182,6 +186,56 @@ pub(crate) fn collect(
         }
     }
     strays.list
+}
+
+/// The image of every tag, by item and position in it. Images that share a
+/// configuration share its item, whose tags are those of all of them: a tag is
+/// of the image that `index.json` gives the name to, else of the first.
+fn owners(images: &[Image], items: &[Item]) -> HashMap<(usize, usize), usize> {
+    let mut sharers: HashMap<usize, Vec<usize>> = HashMap::new();
+    for (at, image) in images.iter().enumerate() {
+        image.items.iter().for_each(|item| sharers.entry(*item).or_default().push(at));
+    }
+    let mut named: HashMap<String, Vec<usize>> = HashMap::new();
+    for at in sharers.values().filter(|sharers| sharers.len() > 1).flatten() {
+        for name in &images[*at].names {
+            named.entry(name.key()).or_default().push(*at);
+        }
+    }
+    let mut owners = HashMap::new();
+    for (item, sharers) in &sharers {
+        let tags = items[*item].tags.iter().enumerate();
+        for (position, tag) in tags.filter(|(_, tag)| !is_no_name(tag)) {
+            let named = named.get(&Name::new(tag).key()).map_or(&[][..], Vec::as_slice);
+            let owner = sharers.iter().find(|at| named.contains(at)).or(sharers.first());
+            owners.extend(owner.map(|at| ((*item, position), *at)));
+        }
+    }
+    owners
+}
+
+/// By descriptor, the positions of its names: containerd's first.
+pub(crate) fn by_descriptor(image: &Image) -> HashMap<usize, Vec<usize>> {
+    let mut names_of: HashMap<usize, Vec<usize>> = HashMap::new();
+    for (i, name) in image.names().iter().enumerate() {
+        for site in name.sites() {
+            match site {
+                NameSite::ImageName { descriptor } => {
+                    let names = names_of.entry(*descriptor).or_default();
+                    names.retain(|other| *other != i);
+                    names.insert(0, i);
+                }
+                NameSite::RefName { descriptor } => {
+                    let names = names_of.entry(*descriptor).or_default();
+                    if !names.contains(&i) {
+                        names.push(i);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    names_of
 }
 
 /// Positions of names by their tag.
@@ -202,6 +256,11 @@ struct Collector {
 }
 
 impl Collector {
+    fn of(list: Vec<Name>) -> Collector {
+        let by_key = list.iter().enumerate().map(|(at, name)| (name.key(), at)).collect();
+        Collector { list, by_key }
+    }
+
     fn add(&mut self, text: &str, site: NameSite) {
         let name = Name::new(text);
         let at = *self.by_key.entry(name.key()).or_insert_with(|| {

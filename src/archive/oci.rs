@@ -118,13 +118,14 @@ struct Manifests<'g> {
 }
 
 impl Manifests<'_> {
-    /// The manifests below a descriptor, nested indexes included, in index order.
+    /// The manifests below a descriptor, nested indexes included, in index order,
+    /// once for each platform they are listed for.
     fn of(&mut self, top: &Descriptor) -> Vec<ImageManifest> {
         let mut found = Vec::new();
         let mut visited = HashSet::new();
         let mut stack = vec![top];
         while let Some(descriptor) = stack.pop() {
-            if !visited.insert(descriptor.digest) {
+            if !visited.insert((descriptor.digest, &descriptor.platform)) {
                 continue;
             }
             match self.graph.get(&descriptor.digest).map(|node| &node.content) {

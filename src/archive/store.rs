@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::diagnostics::Diagnostics;
+use crate::digest::Digest;
 use crate::error::{Code, Error, Place, Result};
 use crate::limits::{Limit, Limits};
 use crate::source::{Source, Span};
@@ -75,6 +76,20 @@ impl Store {
             }
             Store::Directory(directory) => {
                 Box::new(directory.files.iter().map(|(name, source)| entry_of(name, source)))
+            }
+        }
+    }
+
+    /// The digests of which there is a file, or a link, by name.
+    pub(crate) fn blobs(&self) -> Box<dyn Iterator<Item = Digest> + '_> {
+        match self {
+            Store::Tar(tar) => {
+                let members = tar.index.members().iter().filter(|m| m.kind != Kind::Directory);
+                Box::new(members.filter_map(|member| Digest::from_blob_path(&member.name)))
+            }
+            Store::Directory(directory) => {
+                let names = directory.files.iter().map(|(name, _)| name);
+                Box::new(names.filter_map(|name| Digest::from_blob_path(name)))
             }
         }
     }

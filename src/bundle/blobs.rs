@@ -17,6 +17,8 @@ use crate::platform::Platform;
 #[derive(Clone, Debug)]
 pub(super) struct Blobs<'a> {
     archives: Vec<&'a Archive>,
+    /// Where there are several archives: positions of those that hold a blob.
+    holders: HashMap<Digest, Vec<usize>>,
     /// Files of the docker view, by the digest of their bytes.
     files: HashMap<Digest, Entry>,
     /// Configurations of the docker view.
@@ -39,7 +41,12 @@ pub(super) enum Blob {
     Bytes(Vec<u8>),
 }
 
-/// A manifest of an image, at the end of whatever indexes lead to it.
+/// What a selection chooses: a manifest, for one of the platforms it is listed
+/// for.
+pub(super) type LeafKey = (Digest, Option<Platform>);
+
+/// A manifest of an image, at the end of whatever indexes lead to it, for one
+/// platform.
 #[derive(Clone, Debug)]
 pub(super) struct Leaf {
     pub(super) descriptor: Descriptor,
@@ -74,15 +81,33 @@ impl Leaf {
         }
     }
 
-    pub(super) fn platform_text(&self) -> String {
-        self.platform.as_ref().map_or_else(|| "unknown".into(), Platform::to_string)
+    pub(super) fn key(&self) -> LeafKey {
+        (self.descriptor.digest, self.platform.clone())
     }
+
+    pub(super) fn platform_text(&self) -> String {
+        platform_text(self.platform.as_ref())
+    }
+}
+
+/// A platform in full, as it would be asked for.
+pub(super) fn platform_text(platform: Option<&Platform>) -> String {
+    platform.map_or_else(|| "unknown".into(), |platform| platform.format_all().to_string())
 }
 
 impl<'a> Blobs<'a> {
     pub(super) fn new(archives: &[&'a Archive]) -> Blobs<'a> {
+        let mut holders: HashMap<Digest, Vec<usize>> = HashMap::new();
+        if archives.len() > 1 {
+            for (at, archive) in archives.iter().enumerate() {
+                for digest in archive.store.blobs() {
+                    holders.entry(digest).or_default().push(at);
+                }
+            }
+        }
         Blobs {
             archives: archives.to_vec(),
+            holders,
             files: HashMap::new(),
             configs: HashMap::new(),
             made: HashMap::new(),
@@ -115,12 +140,24 @@ impl<'a> Blobs<'a> {
         digest
     }
 
+    /// The archives that hold a blob, in order.
+    fn holding(&self, digest: &Digest) -> impl Iterator<Item = &'a Archive> {
+        // Of one archive the archive itself is asked.
+        let single: &[usize] = if self.archives.len() == 1 { &[0] } else { &[] };
+        let holders = self.holders.get(digest).map_or(single, Vec::as_slice);
+        holders.iter().map(|at| self.archives[*at])
+    }
+
+    /// Whether a document was made here, and no archive holds it.
+    pub(super) fn is_made(&self, digest: &Digest) -> bool {
+        self.made.contains_key(digest) && self.holding(digest).all(|a| a.blob(digest).is_none())
+    }
+
     pub(super) fn content(&self, digest: &Digest) -> Option<&Content> {
         if let Some(made) = self.made.get(digest) {
             return Some(&made.content);
         }
-        let nodes = self.archives.iter().filter_map(|archive| archive.graph.get(digest));
-        // One archive may hold what another only promises.
+        let nodes = self.holding(digest).filter_map(|archive| archive.graph.get(digest));
         nodes.map(|node| &node.content).find(|content| !matches!(content, Content::Other))
     }
 
@@ -139,11 +176,9 @@ impl<'a> Blobs<'a> {
     }
 
     pub(super) fn config(&self, digest: &Digest) -> Option<&ConfigSummary> {
-        let of_graph = |archive: &&'a Archive| archive.graph.get(digest)?.config.as_deref();
-        self.archives
-            .iter()
-            .find_map(of_graph)
-            .or_else(|| self.configs.get(digest).map(|config| &**config))
+        let of_graph = |archive: &'a Archive| archive.graph.get(digest)?.config.as_deref();
+        let found = self.holding(digest).find_map(of_graph);
+        found.or_else(|| self.configs.get(digest).map(|config| &**config))
     }
 
     /// The blob of a digest, from the first archive that has it.
@@ -153,48 +188,53 @@ impl<'a> Blobs<'a> {
         }
         // A file that was read goes before one that is only called so.
         let entry = self.files.get(digest).cloned();
-        entry
-            .or_else(|| self.archives.iter().find_map(|archive| archive.blob(digest)))
-            .map(Blob::Entry)
+        entry.or_else(|| self.holding(digest).find_map(|a| a.blob(digest))).map(Blob::Entry)
     }
 
     pub(super) fn has(&self, digest: &Digest) -> bool {
         self.made.contains_key(digest)
             || self.files.contains_key(digest)
-            || self.archives.iter().any(|archive| archive.blob(digest).is_some())
+            || self.holding(digest).any(|archive| archive.blob(digest).is_some())
     }
 
-    /// The blob a descriptor leads to, which has to be of the size it says.
+    /// The blob a descriptor leads to, from the first archive that has it in
+    /// the size the descriptor says.
     ///
     /// # Errors
     ///
-    /// `E_SIZE_MISMATCH`.
+    /// `E_SIZE_MISMATCH` when it is there, and nowhere of this size.
     pub(super) fn of(&self, descriptor: &Descriptor) -> Result<Option<Blob>> {
-        let Some(blob) = self.find(&descriptor.digest) else { return Ok(None) };
-        let len = match &blob {
-            Blob::Entry(entry) => entry.span.len,
-            Blob::Bytes(bytes) => bytes.len() as u64,
-        };
-        if len == descriptor.size {
+        let Descriptor { digest, size, .. } = descriptor;
+        let Some(blob) = self.find(digest) else { return Ok(None) };
+        if blob.len() == *size {
             return Ok(Some(blob));
         }
-        let message = format!("{} is not of the size its descriptor says", descriptor.digest);
-        let error = Error::new(Code::SizeMismatch, message).expected_found(descriptor.size, len);
-        Err(match blob {
-            Blob::Entry(entry) => error.at(entry.place),
-            Blob::Bytes(_) => error,
-        })
+        let mut held = self.holding(digest).filter_map(|archive| archive.blob(digest));
+        if let Some(entry) = held.find(|entry| entry.span.len == *size) {
+            return Ok(Some(Blob::Entry(entry)));
+        }
+        Err(self.wrong_size(descriptor, &blob))
+    }
+
+    pub(super) fn wrong_size(&self, descriptor: &Descriptor, blob: &Blob) -> Error {
+        let Descriptor { digest, size, .. } = descriptor;
+        let message = format!("{digest} is not of the size its descriptor says");
+        let error = Error::new(Code::SizeMismatch, message).expected_found(size, blob.len());
+        let held = self.holding(digest).find_map(|a| Some((a, a.blob(digest)?)));
+        match held {
+            Some((archive, entry)) => error.at(entry.place).in_archive(archive.label()),
+            None => error,
+        }
     }
 
     /// The bytes of a document.
     pub(super) fn read(&self, digest: &Digest) -> Result<Vec<u8>> {
         match self.find(digest) {
             Some(Blob::Bytes(bytes)) => Ok(bytes),
-            Some(Blob::Entry(entry)) => {
-                let archive = self.archives.iter().find(|archive| archive.blob(digest).is_some());
-                let Some(archive) = archive else { return entry.span.read() };
-                Reader::new(&archive.store, archive.limits()).read(&entry)
-            }
+            Some(Blob::Entry(entry)) => match self.holding(digest).next() {
+                Some(archive) => Reader::new(&archive.store, archive.limits()).read(&entry),
+                None => entry.span.read(),
+            },
             None => {
                 let message = format!("{digest} is not in the archive");
                 Err(Error::new(Code::BlobMissing, message))
@@ -203,18 +243,23 @@ impl<'a> Blobs<'a> {
     }
 
     /// The manifests below a descriptor, nested indexes included, in index
-    /// order and each once.
+    /// order, once for each platform they are listed for.
     pub(super) fn leaves(&self, top: &Descriptor) -> Vec<Leaf> {
         let mut leaves = Vec::new();
-        let mut seen = HashSet::new();
+        let (mut indexes, mut seen) = (HashSet::new(), HashSet::new());
         let mut stack = vec![top];
         while let Some(descriptor) = stack.pop() {
-            if !seen.insert(descriptor.digest) {
-                continue;
-            }
             match self.index(&descriptor.digest) {
-                Some(index) => stack.extend(index.manifests.iter().rev()),
-                None => leaves.push(self.leaf(descriptor)),
+                Some(index) => {
+                    if indexes.insert(descriptor.digest) {
+                        stack.extend(index.manifests.iter().rev());
+                    }
+                }
+                None => {
+                    if seen.insert(self.key(descriptor)) {
+                        leaves.push(self.leaf(descriptor));
+                    }
+                }
             }
         }
         leaves
@@ -237,20 +282,22 @@ impl<'a> Blobs<'a> {
         order
     }
 
+    /// How a child of an index is chosen.
+    pub(super) fn key(&self, descriptor: &Descriptor) -> LeafKey {
+        let stated = descriptor.platform.as_ref().filter(|p| !p.architecture.is_empty());
+        let platform = stated.or_else(|| {
+            let manifest = self.manifest(&descriptor.digest)?;
+            self.config(&manifest.config.digest).map(|config| &config.platform)
+        });
+        (descriptor.digest, platform.map(Platform::normalized))
+    }
+
     fn leaf(&self, descriptor: &Descriptor) -> Leaf {
         let content = self.content(&descriptor.digest);
         let kind = kind_of(descriptor, content);
-        let manifest = match content {
-            Some(Content::Manifest(manifest)) => Some(manifest),
-            _ => None,
-        };
-        let config = manifest.and_then(|manifest| self.config(&manifest.config.digest));
-        let stated =
-            descriptor.platform.clone().filter(|platform| !platform.architecture.is_empty());
-        let platform = stated.or_else(|| config.map(|config| config.platform.clone()));
         let (mut needed, mut present) = (1, usize::from(self.has(&descriptor.digest)));
-        match manifest {
-            Some(manifest) => {
+        match content {
+            Some(Content::Manifest(manifest)) => {
                 for blob in manifest.layers.iter().chain([&manifest.config]) {
                     let is_present = self.has(&blob.digest);
                     needed += usize::from(is_present || !blob.is_foreign());
@@ -258,10 +305,19 @@ impl<'a> Blobs<'a> {
                 }
             }
             // What an image that cannot be read lacks is not known.
-            None if kind != ManifestKind::Artifact => needed += 1,
-            None => {}
+            _ if kind != ManifestKind::Artifact => needed += 1,
+            _ => {}
         }
-        let platform = platform.map(|platform| platform.normalized());
+        let (_, platform) = self.key(descriptor);
         Leaf { descriptor: descriptor.clone(), kind, platform, needed, present }
+    }
+}
+
+impl Blob {
+    pub(super) fn len(&self) -> u64 {
+        match self {
+            Blob::Entry(entry) => entry.span.len,
+            Blob::Bytes(bytes) => bytes.len() as u64,
+        }
     }
 }

@@ -4,20 +4,15 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::archive::graph::Content;
+use crate::archive::find::Hit;
 use crate::archive::view::annotation;
-use crate::archive::{
-    Archive, Descriptor, Entry, Format, Image, ImageManifest, Manifest, Name, Target,
-};
-use crate::bundle::blobs::Blobs;
+use crate::archive::{Archive, Format, Image, ImageManifest, Target};
+use crate::bundle::blobs::{Blobs, Leaf, LeafKey};
 use crate::bundle::names::{self, BundleName, Top, raw_top};
-use crate::bundle::outcome;
-use crate::bundle::{Bundle, BundleImage, Referrer};
-use crate::compress::{Compression, Wanted, measure_span};
-use crate::digest::{Algorithm, Digest};
+use crate::bundle::{Bundle, BundleImage, Referrer, made};
+use crate::digest::Digest;
+use crate::edit::Ledger;
 use crate::error::{Code, Error, Result};
-use crate::media_type::MediaType;
-use crate::parallel;
 use crate::progress::Progress;
 
 /// Which images a bundle is made of.
@@ -33,7 +28,8 @@ pub struct GatherOptions {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnConflict {
-    /// An error says so.
+    /// An error says so, unless they are one docker image: then the manifest
+    /// with the fewest bytes keeps it.
     #[default]
     Fail,
     /// The image that comes first keeps it.
@@ -49,8 +45,10 @@ impl GatherOptions {
         Self::default()
     }
 
-    /// Takes only what these lead to: a name, and of its image this name
-    /// alone; or a digest or the start of its hex, and all names of the image.
+    /// Takes only what these lead to: a name, and of its image this name alone;
+    /// a digest of an image, and all its names; or a digest of a manifest or a
+    /// configuration in an index, and of its platforms this one. A digest may be
+    /// the start of its hex, or stand behind a repository.
     #[must_use]
     pub fn only<S: Into<String>>(mut self, references: impl IntoIterator<Item = S>) -> Self {
         self.only.extend(references.into_iter().map(Into::into));
@@ -58,7 +56,7 @@ impl GatherOptions {
     }
 
     /// Leaves out what these lead to: a name, and its image with the last of
-    /// its names; or a digest.
+    /// its names; the image of a digest; or one of its platforms.
     #[must_use]
     pub fn except<S: Into<String>>(mut self, references: impl IntoIterator<Item = S>) -> Self {
         self.except.extend(references.into_iter().map(Into::into));
@@ -80,13 +78,19 @@ impl GatherOptions {
     }
 }
 
-/// An image that was chosen, with the positions of the names it keeps.
+/// An image, and what of it was chosen.
 struct Chosen<'a> {
     archive: &'a Archive,
     image: &'a Image,
+    stays: bool,
+    /// Positions of the names it keeps.
     names: Vec<usize>,
     /// Whether it was asked for itself, and stays whatever it is about.
     is_picked: bool,
+    /// Manifests that were asked for; all of them when none is said.
+    only: Option<HashSet<Digest>>,
+    /// Manifests that were to be left out.
+    except: HashSet<Digest>,
 }
 
 impl<'a> Bundle<'a> {
@@ -108,7 +112,8 @@ impl<'a> Bundle<'a> {
     ) -> Result<Bundle<'a>> {
         let (chosen, dropped) = choose(archives, options)?;
         let mut blobs = Blobs::new(archives);
-        let measured = measure_layers(&chosen, options.jobs, progress)?;
+        let docker: Vec<(&Archive, &Image)> = chosen.iter().map(|c| (c.archive, c.image)).collect();
+        let measured = made::measure_layers(&docker, options.jobs, progress)?;
         let mut images = Vec::new();
         for chosen in &chosen {
             images.push(
@@ -117,16 +122,20 @@ impl<'a> Bundle<'a> {
             );
         }
         let mut bundle = Bundle {
-            blobs,
+            blobs: Arc::new(blobs),
             images: Vec::new(),
             referrers: referrers(archives)?,
-            before: Arc::new(outcome::before(archives)),
+            before: Arc::new(Ledger::of(archives)),
             replaced: HashMap::new(),
             renamed: Vec::new(),
             dropped,
             broken: Vec::new(),
             format: format_of(archives),
         };
+        for image in images.iter_mut().filter(|image| image.is_made()) {
+            // docker's view does not say what manifest a digest in a name is of.
+            bundle.rename_digests(image)?;
+        }
         bundle.images = bundle.united(images, options.on_conflict)?;
         bundle.follow(!options.only.is_empty());
         Ok(bundle)
@@ -138,17 +147,7 @@ impl<'a> Bundle<'a> {
         images: Vec<BundleImage>,
         on_conflict: OnConflict,
     ) -> Result<Vec<BundleImage>> {
-        let mut united: Vec<BundleImage> = Vec::new();
-        let mut by_digest: HashMap<Digest, usize> = HashMap::new();
-        for image in images {
-            match by_digest.get(&image.root.digest) {
-                Some(at) => united[*at].join(image),
-                None => {
-                    by_digest.insert(image.root.digest, united.len());
-                    united.push(image);
-                }
-            }
-        }
+        let mut united = joined(images);
         let mut owner: HashMap<String, usize> = HashMap::new();
         let mut loses: BTreeMap<usize, HashSet<String>> = BTreeMap::new();
         for at in 0..united.len() {
@@ -159,16 +158,19 @@ impl<'a> Bundle<'a> {
                 };
                 let is_same = united[at].is_same_for_docker(&united[other]);
                 if !is_same && on_conflict == OnConflict::Fail {
-                    let message = format!("{} leads to two images", name.key());
-                    let error = Error::new(Code::NameCollision, message)
-                        .expected_found(united[other].root.digest, united[at].root.digest);
-                    return Err(error.hint("merge --on-conflict first or last chooses one; --except DIGEST leaves one out"));
+                    return Err(self.collision(name, &united[other], &united[at]));
                 }
-                // Of two that are one for docker, the same whatever came first.
-                let rank = |at: usize| (united[at].is_made(), united[at].root.digest);
-                let wins = match is_same {
-                    true => rank(at) < rank(other),
-                    false => on_conflict == OnConflict::Last,
+                let wins = match on_conflict {
+                    OnConflict::First => false,
+                    OnConflict::Last => true,
+                    // One image in both, whichever came first: in the manifest
+                    // that was there before, else in the fewest bytes.
+                    OnConflict::Fail => {
+                        let rank = |image: &BundleImage| {
+                            (image.is_made(), self.layer_bytes(image), image.root.digest)
+                        };
+                        rank(&united[at]) < rank(&united[other])
+                    }
                 };
                 let loser = if wins { other } else { at };
                 loses.entry(loser).or_default().insert(name.key().to_owned());
@@ -189,12 +191,47 @@ impl<'a> Bundle<'a> {
             }
         }
         for image in &mut kept {
+            // What one archive lacks another may have.
             image.leaves = self.blobs.leaves(&image.root);
             names::settle(&mut image.tops, &image.names);
         }
         kept.sort_by_cached_key(BundleImage::order);
         Ok(kept)
     }
+
+    fn layer_bytes(&self, image: &BundleImage) -> u64 {
+        let manifests = image.leaves.iter().filter_map(|l| self.blobs.manifest(&l.descriptor.digest));
+        let sizes = manifests.flat_map(|manifest| &manifest.layers).map(|layer| layer.size);
+        sizes.fold(0, u64::saturating_add)
+    }
+
+    fn collision(&self, name: &BundleName, first: &BundleImage, second: &BundleImage) -> Error {
+        let place = |image: &BundleImage| {
+            let archives = self.blobs.archives();
+            let archive = archives.get(image.archive).filter(|_| archives.len() > 1);
+            let archive = archive.map_or_else(String::new, |a| format!(" in {}", a.label()));
+            format!("{}{archive}", image.before.unwrap_or(image.root.digest))
+        };
+        let (first, second) = (place(first), place(second));
+        let message = format!("{} leads to two images: {first} and {second}", name.key());
+        Error::new(Code::NameCollision, message)
+    }
+}
+
+/// Images with one digest as one.
+pub(super) fn joined(images: Vec<BundleImage>) -> Vec<BundleImage> {
+    let mut joined: Vec<BundleImage> = Vec::new();
+    let mut by_digest: HashMap<Digest, usize> = HashMap::new();
+    for image in images {
+        match by_digest.get(&image.root.digest) {
+            Some(at) => joined[*at].join(image),
+            None => {
+                by_digest.insert(image.root.digest, joined.len());
+                joined.push(image);
+            }
+        }
+    }
+    joined
 }
 
 impl BundleImage {
@@ -218,6 +255,16 @@ impl BundleImage {
         self.names.sort();
         self.tops.extend(other.tops);
         self.shown.extend(other.shown);
+        let own: HashSet<LeafKey> = self.leaves.iter().map(Leaf::key).collect();
+        self.leaves.extend(other.leaves.into_iter().filter(|leaf| !own.contains(&leaf.key())));
+        // Whatever either was asked for.
+        self.picked = match (self.picked.take(), other.picked) {
+            (Some(own), Some(others)) => Some(&own | &others),
+            _ => None,
+        };
+        self.follows &= other.follows;
+        let new = other.gone.into_iter().filter(|gone| !self.gone.contains(gone));
+        self.gone.extend(new.collect::<Vec<_>>());
     }
 
     /// Whether its manifest was made for it.
@@ -268,82 +315,112 @@ fn format_of(archives: &[&Archive]) -> Format {
 }
 
 /// The images the options choose, in the order of the archives, and labels of
-/// those that are left out by name.
+/// those that are left out.
 fn choose<'a>(
     archives: &[&'a Archive],
     options: &GatherOptions,
 ) -> Result<(Vec<Chosen<'a>>, Vec<String>)> {
-    let mut all: Vec<Chosen<'a>> = Vec::new();
-    for archive in archives {
-        for image in archive.images() {
-            let names = (0..image.names().len()).collect();
-            all.push(Chosen { archive, image, names, is_picked: false });
-        }
-    }
-    // Signatures come along with what they are about; the rest has to be asked
-    // for.
     let takes_all = options.only.is_empty();
-    let mut stays: Vec<bool> =
-        all.iter().map(|c| takes_all || names::is_attached(c.image)).collect();
+    let mut all: Vec<Chosen<'a>> = Vec::new();
+    // Where each archive's images start.
+    let mut starts = Vec::new();
+    for archive in archives {
+        starts.push(all.len());
+        all.extend(archive.images().iter().map(|image| Chosen {
+            archive,
+            image,
+            // Signatures come along with what they are about; the rest has to be
+            // asked for.
+            stays: takes_all || names::is_attached(image),
+            names: (0..image.names().len()).collect(),
+            is_picked: false,
+            only: None,
+            except: HashSet::new(),
+        }));
+    }
     for reference in &options.only {
-        for (at, name) in found(&all, reference, archives)? {
-            stays[at] = true;
-            if !std::mem::replace(&mut all[at].is_picked, true) {
-                all[at].names.clear();
-            }
-            match name {
-                Some(name) => all[at].names.push(name),
-                None => all[at].names = (0..all[at].image.names().len()).collect(),
-            }
+        for (at, hit) in found(&all, &starts, reference, archives)? {
+            all[at].pick(hit);
         }
     }
     for reference in &options.except {
-        for (at, name) in found(&all, reference, archives)? {
-            match name {
-                Some(name) => {
-                    all[at].names.retain(|kept| *kept != name);
-                    stays[at] &= !all[at].names.is_empty();
-                }
-                None => stays[at] = false,
-            }
+        for (at, hit) in found(&all, &starts, reference, archives)? {
+            all[at].leave_out(hit);
         }
     }
-    let mut chosen = Vec::new();
-    let mut dropped = Vec::new();
-    for (mut image, stays) in all.into_iter().zip(stays) {
-        if stays {
-            image.names.sort_unstable();
-            image.names.dedup();
-            chosen.push(image);
-        } else {
-            dropped.push(image.image.label());
-        }
-    }
+    let (mut chosen, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(|chosen| chosen.stays);
     if chosen.is_empty() {
         let error = Error::new(Code::NoMatch, "no image is left");
         return Err(error.in_archive(labels(archives)));
     }
-    Ok((chosen, dropped))
+    for image in &mut chosen {
+        image.names.sort_unstable();
+        image.names.dedup();
+    }
+    Ok((chosen, rest.iter().map(|chosen| chosen.image.label()).collect()))
 }
 
-/// Where a reference leads: images, each with the position of the name that was
-/// meant, or with none when it was a digest.
-fn found(
-    all: &[Chosen<'_>],
-    reference: &str,
-    archives: &[&Archive],
-) -> Result<Vec<(usize, Option<usize>)>> {
-    let key = Name::new(reference).key();
-    let hits: Vec<&Image> = archives.iter().flat_map(|archive| archive.find(reference)).collect();
-    let mut found = Vec::new();
-    for (at, chosen) in all.iter().enumerate() {
-        if hits.iter().any(|image| std::ptr::eq(*image, chosen.image)) {
-            found.push((at, chosen.image.names().iter().position(|name| name.key() == key)));
+impl Chosen<'_> {
+    fn pick(&mut self, hit: Hit) {
+        self.stays = true;
+        let all = 0..self.image.names().len();
+        let is_first = !std::mem::replace(&mut self.is_picked, true);
+        match hit {
+            Hit::Name(name) => {
+                if is_first {
+                    self.names.clear();
+                }
+                self.names.push(name);
+                self.only = None;
+            }
+            Hit::Image => {
+                self.names = all.collect();
+                self.only = None;
+            }
+            Hit::Manifest(digest) if is_first => self.only = Some(HashSet::from([digest])),
+            Hit::Manifest(digest) => self.only.iter_mut().for_each(|only| {
+                only.insert(digest);
+            }),
         }
     }
-    // `find` prefers names to digests, but only within one archive.
-    if found.iter().any(|(_, name)| name.is_some()) {
-        found.retain(|(_, name)| name.is_some());
+
+    fn leave_out(&mut self, hit: Hit) {
+        match hit {
+            Hit::Name(name) => {
+                self.names.retain(|kept| *kept != name);
+                self.stays &= !self.names.is_empty();
+            }
+            Hit::Image => self.stays = false,
+            Hit::Manifest(digest) => _ = self.except.insert(digest),
+        }
+    }
+
+    /// The manifests that were chosen; `None` for all there are.
+    fn picked(&self) -> Option<HashSet<Digest>> {
+        if self.only.is_none() && self.except.is_empty() {
+            return None;
+        }
+        let manifests = self.image.manifests().iter().filter_map(|m| m.descriptor());
+        let all = || manifests.map(|descriptor| descriptor.digest).collect();
+        Some(&self.only.clone().unwrap_or_else(all) - &self.except)
+    }
+}
+
+/// Where a reference leads: positions in the list of all images.
+fn found(
+    all: &[Chosen<'_>],
+    starts: &[usize],
+    reference: &str,
+    archives: &[&Archive],
+) -> Result<Vec<(usize, Hit)>> {
+    let hits = |(archive, start): (&&Archive, &usize)| {
+        let start = *start;
+        archive.hits(reference).into_iter().map(move |(at, hit)| (start + at, hit))
+    };
+    let mut found: Vec<(usize, Hit)> = archives.iter().zip(starts).flat_map(hits).collect();
+    // Names go before digests, over all archives as within one.
+    if found.iter().any(|(_, hit)| matches!(hit, Hit::Name(_))) {
+        found.retain(|(_, hit)| matches!(hit, Hit::Name(_)));
     }
     if found.is_empty() {
         let mut labels: Vec<String> = all.iter().map(|chosen| chosen.image.label()).collect();
@@ -364,82 +441,16 @@ fn labels(archives: &[&Archive]) -> String {
     labels.join(", ")
 }
 
-/// What reading a layer file found.
-struct Measured {
-    digest: Digest,
-    media_type: MediaType,
-    diff_id: Digest,
-}
-
-/// By archive (its address) and file.
-type Layers = HashMap<(usize, Box<str>), Measured>;
-
-fn key_of(archive: &Archive, entry: &Entry) -> (usize, Box<str>) {
-    (std::ptr::from_ref(archive) as usize, entry.name.clone())
-}
-
-/// The manifest of an image that has no digest of its own.
-fn docker_manifest(image: &Image) -> Option<&ImageManifest> {
-    match image.target() {
-        Target::Config(_) => image.manifests().first(),
-        _ => None,
-    }
-}
-
-/// Reads every layer of the images that have no manifest, each file once,
-/// biggest first.
-fn measure_layers(
-    chosen: &[Chosen<'_>],
-    jobs: Option<usize>,
-    progress: &dyn Progress,
-) -> Result<Layers> {
-    let mut files: Vec<(&Archive, Entry)> = Vec::new();
-    let mut seen = HashSet::new();
-    for chosen in chosen {
-        let layers = docker_manifest(chosen.image).map_or(&[][..], ImageManifest::layers);
-        for entry in layers.iter().filter_map(|layer| layer.entry()) {
-            if seen.insert(key_of(chosen.archive, entry)) {
-                files.push((chosen.archive, entry.clone()));
-            }
-        }
-    }
-    files.sort_by_key(|(_, entry)| std::cmp::Reverse(entry.span.len));
-    if !files.is_empty() {
-        progress.begin(files.iter().map(|(_, entry)| entry.span.len).sum());
-    }
-    let wanted = Wanted { algorithms: vec![Algorithm::Sha256], content: true };
-    let results = parallel::map(&files, jobs, |(archive, entry)| {
-        let facts = measure_span(&entry.span, &wanted, archive.limits(), progress)?;
-        let digest =
-            facts.raw(Algorithm::Sha256).ok_or_else(|| Error::new(Code::Bug, "no digest"))?;
-        let media_type = match facts.compression {
-            Compression::None => MediaType::OCI_LAYER,
-            Compression::Gzip => MediaType::OCI_LAYER_GZIP,
-            Compression::Zstd => MediaType::OCI_LAYER_ZSTD,
-            other => {
-                let message = format!("there is no media type for layers in {other}");
-                return Err(Error::new(Code::MediaType, message)
-                    .hint("load it into docker and save it again"));
-            }
-        };
-        let diff_id = facts.unpacked.transpose()?.unwrap_or(digest);
-        Ok(Measured { digest, media_type, diff_id })
-    });
-    let mut layers = HashMap::new();
-    for ((archive, entry), result) in files.iter().zip(results) {
-        let measured =
-            result.map_err(|error| error.at(entry.place.clone()).in_archive(archive.label()))?;
-        layers.insert(key_of(archive, entry), measured);
-    }
-    Ok(layers)
-}
-
-fn image(chosen: &Chosen<'_>, measured: &Layers, blobs: &mut Blobs<'_>) -> Result<BundleImage> {
-    let Chosen { archive, image, names: kept, is_picked } = chosen;
+fn image(
+    chosen: &Chosen<'_>,
+    measured: &made::Layers,
+    blobs: &mut Blobs<'_>,
+) -> Result<BundleImage> {
+    let Chosen { archive, image, names: kept, is_picked, .. } = chosen;
     let (names, mut tops) = names::of(archive, image, kept)?;
     let root = match image.target() {
         Target::Manifest(top) => (**top).clone(),
-        Target::Config(_) => made_manifest(archive, image, measured, blobs)?,
+        Target::Config(_) => made::manifest(archive, image, measured, blobs)?,
         Target::V1(_) => {
             let message =
                 "an archive from before docker 1.10 has no configurations to make manifests from";
@@ -452,7 +463,7 @@ fn image(chosen: &Chosen<'_>, measured: &Layers, blobs: &mut Blobs<'_>) -> Resul
         }
     };
     if tops.is_empty() {
-        let bare = descriptor_text(&root).into_bytes();
+        let bare = made::descriptor_text(&root).into_bytes();
         for reference in names.iter().filter_map(BundleName::reference) {
             tops.push(Top::named(&bare, reference)?);
         }
@@ -467,11 +478,21 @@ fn image(chosen: &Chosen<'_>, measured: &Layers, blobs: &mut Blobs<'_>) -> Resul
         [only] => blobs.manifest(&only.descriptor.digest).map(|manifest| manifest.config.digest),
         _ => None,
     });
-    let shown = shown.into_iter().collect();
     let about = names::about(image, names.iter().map(BundleName::reference));
-    let follows = about.is_some() && !is_picked;
-    let before = image.digest();
-    Ok(BundleImage { names, tops, root, before, leaves, shown, about, follows })
+    let position = |other: &&Archive| std::ptr::eq(*other, *archive);
+    Ok(BundleImage {
+        before: image.target_digest(),
+        archive: blobs.archives().iter().position(position).unwrap_or(0),
+        shown: shown.into_iter().collect(),
+        follows: about.is_some() && !is_picked,
+        picked: chosen.picked(),
+        gone: Vec::new(),
+        names,
+        tops,
+        root,
+        leaves,
+        about,
+    })
 }
 
 /// The configuration an item of `manifest.json` shows.
@@ -482,82 +503,6 @@ fn shown_config(archive: &Archive, image: &Image, item: usize) -> Option<Digest>
         manifest.config_entry().is_some_and(|config| config.name == entry.name)
     };
     image.manifests().iter().find(same)?.config_digest()
-}
-
-/// A manifest made from a configuration and the layers `manifest.json` lists.
-fn made_manifest(
-    archive: &Archive,
-    image: &Image,
-    measured: &Layers,
-    blobs: &mut Blobs<'_>,
-) -> Result<Descriptor> {
-    let missing = |what: &str| {
-        Error::new(Code::BlobMissing, format!("{}: {what} is not in the archive", image.label()))
-    };
-    let manifest = docker_manifest(image).ok_or_else(|| missing("the configuration"))?;
-    let (Some(config), Some(entry), Some(view)) =
-        (manifest.config_digest(), manifest.config_entry(), manifest.config())
-    else {
-        return Err(missing("the configuration"));
-    };
-    if view.diff_ids.len() != manifest.layers().len() {
-        let message = format!("{}: layers listed", image.label());
-        return Err(Error::new(Code::ImageLayerCount, message)
-            .expected_found(view.diff_ids.len(), manifest.layers().len()));
-    }
-    let config_size = entry.span.len;
-    let config_descriptor = descriptor(MediaType::OCI_CONFIG, config, config_size);
-    blobs.add_file(config, entry.clone());
-    blobs.add_config(config, view);
-    let mut layers = Vec::new();
-    for (layer, diff_id) in manifest.layers().iter().zip(&view.diff_ids) {
-        let found =
-            layer.entry().and_then(|entry| Some((entry, measured.get(&key_of(archive, entry))?)));
-        let (entry, found) = found.ok_or_else(|| missing(layer.path()))?;
-        if found.diff_id != *diff_id {
-            let message = format!("{}: a layer is not the one of its configuration", image.label());
-            return Err(Error::new(Code::DiffIdMismatch, message)
-                .expected_found(diff_id, found.diff_id)
-                .at(entry.place.clone()));
-        }
-        blobs.add_file(found.digest, entry.clone());
-        layers.push(descriptor(found.media_type.clone(), found.digest, entry.span.len));
-    }
-    let list: Vec<String> = layers.iter().map(descriptor_text).collect();
-    let text = format!(
-        "{{\"schemaVersion\":2,\"mediaType\":\"{}\",\"config\":{},\"layers\":[{}]}}",
-        MediaType::OCI_MANIFEST.as_str(),
-        descriptor_text(&config_descriptor),
-        list.join(","),
-    );
-    let view = Manifest { config: config_descriptor, layers, subject: None, artifact_type: None };
-    let size = text.len() as u64;
-    let digest = blobs.add_document(text.into_bytes(), Content::Manifest(Box::new(view)));
-    Ok(descriptor(MediaType::OCI_MANIFEST, digest, size))
-}
-
-pub(super) fn descriptor(media_type: MediaType, digest: Digest, size: u64) -> Descriptor {
-    Descriptor {
-        media_type,
-        digest,
-        size,
-        platform: None,
-        annotations: Vec::new(),
-        artifact_type: None,
-        urls: Vec::new(),
-        bad_data: None,
-    }
-}
-
-/// A descriptor of nothing but type, digest and size, in the order of the
-/// specification.
-fn descriptor_text(descriptor: &Descriptor) -> String {
-    format!(
-        "{{\"mediaType\":{},\"digest\":\"{}\",\"size\":{}}}",
-        crate::json::edit::string(descriptor.media_type.as_str()),
-        descriptor.digest,
-        descriptor.size,
-    )
 }
 
 /// The top-level descriptors about others, each once.

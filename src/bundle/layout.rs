@@ -9,14 +9,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use crate::archive::{Descriptor, Format};
 use crate::bundle::blobs::{Blob, Leaf};
 use crate::bundle::names::{BundleName, Top};
-use crate::bundle::{Bundle, BundleImage};
+use crate::bundle::{Bundle, BundleImage, Output};
 use crate::digest::Digest;
 use crate::error::{Code, Error, Result};
 use crate::json::edit::{string, strings};
 use crate::media_type::MediaType;
-use crate::plan::{Plan, PlanBuilder};
 use crate::platform::{Platform, PlatformSpec};
-use crate::tarball::write::{END_MARKER, directory_header, file_header, padding};
 
 /// How a bundle is laid out.
 #[derive(Clone, Debug)]
@@ -24,7 +22,9 @@ pub struct Layout {
     format: Format,
     mtime: u64,
     prefer: Vec<PlatformSpec>,
+    default_platform: Option<PlatformSpec>,
     digest_names: bool,
+    breaks: bool,
 }
 
 impl Layout {
@@ -32,7 +32,14 @@ impl Layout {
     /// [`Format::DockerV1`] is written as [`Format::Docker`].
     #[must_use]
     pub fn new(format: Format) -> Self {
-        Layout { format, mtime: 0, prefer: Vec::new(), digest_names: false }
+        Layout {
+            format,
+            mtime: 0,
+            prefer: Vec::new(),
+            default_platform: None,
+            digest_names: false,
+            breaks: false,
+        }
     }
 
     /// The time of every member, in seconds since 1970.
@@ -51,11 +58,28 @@ impl Layout {
         self
     }
 
+    /// As the first of those to [`prefer`](Self::prefer), and one that at least
+    /// one image must have.
+    #[must_use]
+    pub fn default_platform(mut self, platform: PlatformSpec) -> Self {
+        self.prefer.insert(0, platform.clone());
+        self.default_platform = Some(platform);
+        self
+    }
+
     /// Whether every image gets `repository@digest` as a further name. Only the
     /// OCI view has a place for it.
     #[must_use]
     pub fn digest_names(mut self, yes: bool) -> Self {
         self.digest_names = yes;
+        self
+    }
+
+    /// Whether signatures may go that docker's format has no place for. Where
+    /// not, that is an error.
+    #[must_use]
+    pub fn break_signatures(mut self, yes: bool) -> Self {
+        self.breaks = yes;
         self
     }
 
@@ -70,94 +94,110 @@ impl Layout {
 
 /// An item of `manifest.json`.
 #[derive(Debug)]
-pub(super) struct Item {
-    config: Digest,
+struct Item {
+    config: Descriptor,
     tags: BTreeSet<String>,
-    layers: Vec<Digest>,
+    layers: Vec<Descriptor>,
 }
 
-impl Bundle<'_> {
-    /// The pieces of the output.
+/// A manifest that docker can run, as the docker view shows it.
+struct Runs<'b> {
+    leaf: &'b Leaf,
+    config: &'b Descriptor,
+    /// In the order of the diff IDs.
+    layers: Vec<&'b Descriptor>,
+}
+
+impl<'a> Bundle<'a> {
+    /// Lays the bundle out.
     ///
     /// # Errors
     ///
-    /// `E_PLATFORM_CHOICE` when docker's format alone is wanted of an image with
-    /// several platforms, `E_NO_MATCH` of one with none that runs,
     /// `E_SIZE_MISMATCH` when a blob is not of the size its descriptor says,
-    /// `E_USAGE` for names with digests in docker's format.
-    pub fn plan(&self, layout: &Layout) -> Result<Plan> {
-        let (blobs, items) = self.content(layout)?;
-        let mut controls = Vec::new();
+    /// `E_PLATFORM_MISSING` when no image has the default platform. When docker's
+    /// format alone is wanted: `E_PLATFORM_CHOICE` of an image with several
+    /// platforms, `E_NO_MATCH` of one with none that runs, `E_REFERRER` for
+    /// signatures, `E_USAGE` for names with digests.
+    pub fn output(&self, layout: &Layout) -> Result<Output<'a>> {
+        let bundle = match layout.has_index() {
+            true => self.clone(),
+            false => self.for_docker(layout)?,
+        };
+        let (items, shown) = match layout.has_items() {
+            true => bundle.items(layout)?,
+            false => (Vec::new(), vec![None; bundle.images.len()]),
+        };
+        let mut blobs: BTreeMap<String, Blob> = BTreeMap::new();
+        for item in &items {
+            for descriptor in item.layers.iter().chain([&item.config]) {
+                bundle.add_blob(descriptor, &mut blobs)?;
+            }
+        }
+        let mut digest_names = vec![Vec::new(); bundle.images.len()];
+        let mut controls: Vec<(&'static str, Vec<u8>)> = Vec::new();
         if layout.has_index() {
-            controls.push(("index.json", self.index_json(layout)?));
+            bundle.add_graphs(&mut blobs)?;
+            let index = bundle.index_json(layout, &mut digest_names)?;
+            controls.push(("index.json", index));
         }
         if !items.is_empty() || !layout.has_index() {
             controls.push(("manifest.json", manifest_json(&items)));
         }
         if layout.has_index() {
-            controls.push(("oci-layout", "{\"imageLayoutVersion\":\"1.0.0\"}".to_owned()));
+            controls.push(("oci-layout", b"{\"imageLayoutVersion\":\"1.0.0\"}".to_vec()));
         }
-        self.pieces(blobs, controls, layout.mtime)
+        Ok(Output {
+            bundle,
+            blobs,
+            controls,
+            mtime: layout.mtime,
+            has_index: layout.has_index(),
+            has_items: layout.has_items(),
+            shown,
+            digest_names,
+        })
     }
 
-    /// The blobs that are written, by path, and the items of `manifest.json`.
-    pub(super) fn content(&self, layout: &Layout) -> Result<(BTreeMap<String, Blob>, Vec<Item>)> {
-        if layout.digest_names && !layout.has_index() {
+    /// What of the bundle docker's format has a place for: one manifest an
+    /// image, names without digests, nothing that is attached.
+    fn for_docker(&self, layout: &Layout) -> Result<Bundle<'a>> {
+        if layout.digest_names {
             let message = "docker's format has no place for names with a digest";
-            return Err(Error::new(Code::Usage, message).hint("--to hybrid or oci has"));
+            return Err(Error::new(Code::Usage, message));
         }
-        let items = if layout.has_items() { self.items(layout)? } else { Vec::new() };
-        let mut blobs: BTreeMap<String, Blob> = BTreeMap::new();
-        for item in &items {
-            for digest in item.layers.iter().chain([&item.config]) {
-                if let Some(blob) = self.blobs.find(digest) {
-                    blobs.insert(digest.blob_path(), blob);
+        let mut bundle = self.clone();
+        bundle.break_attached();
+        if !layout.breaks {
+            bundle.check_broken("docker's format has no place for what is about an image")?;
+        }
+        let mut images = std::mem::take(&mut bundle.images);
+        for image in &mut images {
+            let leaf = match &*bundle.runs(image) {
+                [] => return Err(bundle.why_nothing_runs(image)),
+                runs => {
+                    let leaves: Vec<&Leaf> = runs.iter().map(|runs| runs.leaf).collect();
+                    let message = "docker's format holds one platform";
+                    leaves[image.sole(&leaves, &layout.prefer, message)?].key()
                 }
-            }
+            };
+            image.keep(|other| other.key() == leaf);
+            let (names, rest): (Vec<_>, Vec<_>) =
+                std::mem::take(&mut image.names).into_iter().partition(BundleName::is_repo_tag);
+            image.names = names;
+            bundle.dropped.extend(rest.iter().map(|name| name.key().to_owned()));
         }
-        if layout.has_index() {
-            self.add_graphs(&mut blobs)?;
-        }
-        Ok((blobs, items))
+        bundle.images = images;
+        Ok(bundle)
     }
 
-    fn pieces(
-        &self,
-        blobs: BTreeMap<String, Blob>,
-        controls: Vec<(&str, String)>,
-        mtime: u64,
-    ) -> Result<Plan> {
-        let origins = self.blobs.archives().iter().map(|archive| archive.origin().clone());
-        let mut plan = PlanBuilder::new(origins.collect());
-        let mut folder = String::new();
-        for (path, blob) in blobs {
-            let own = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-            if own != folder {
-                if folder.is_empty() {
-                    plan.bytes(directory_header("blobs", mtime)?);
-                }
-                plan.bytes(directory_header(own, mtime)?);
-                folder = own.to_owned();
-            }
-            let len = match &blob {
-                Blob::Entry(entry) => entry.span.len,
-                Blob::Bytes(bytes) => bytes.len() as u64,
-            };
-            plan.bytes(file_header(&path, len, mtime)?);
-            match blob {
-                Blob::Entry(entry) => plan.span(entry.span),
-                Blob::Bytes(bytes) => plan.bytes(bytes),
-            }
-            plan.zeros(padding(len));
+    fn add_blob(&self, descriptor: &Descriptor, all: &mut BTreeMap<String, Blob>) -> Result<()> {
+        let path = descriptor.digest.blob_path();
+        match all.get(&path) {
+            Some(blob) if blob.len() == descriptor.size => {}
+            Some(blob) => return Err(self.blobs.wrong_size(descriptor, blob)),
+            None => all.extend(self.blobs.of(descriptor)?.map(|blob| (path, blob))),
         }
-        for (name, text) in controls {
-            let len = text.len() as u64;
-            plan.bytes(file_header(name, len, mtime)?);
-            plan.bytes(text.into_bytes());
-            plan.zeros(padding(len));
-        }
-        plan.zeros(usize::try_from(END_MARKER).unwrap_or(1024));
-        Ok(plan.build())
+        Ok(())
     }
 
     /// Every blob the OCI view leads to and the inputs hold.
@@ -180,15 +220,7 @@ impl Bundle<'_> {
         leaves: impl Iterator<Item = &'d Descriptor>,
         all: &mut BTreeMap<String, Blob>,
     ) -> Result<()> {
-        let mut add = |descriptor: &Descriptor| -> Result<()> {
-            let path = descriptor.digest.blob_path();
-            if !all.contains_key(&path)
-                && let Some(blob) = self.blobs.of(descriptor)?
-            {
-                all.insert(path, blob);
-            }
-            Ok(())
-        };
+        let mut add = |descriptor: &Descriptor| self.add_blob(descriptor, all);
         let indexes = self.blobs.indexes(&root.digest);
         if !indexes.is_empty() {
             add(root)?;
@@ -208,138 +240,149 @@ impl Bundle<'_> {
 
     /// `index.json`: a descriptor for each name, sorted, then those about
     /// others.
-    fn index_json(&self, layout: &Layout) -> Result<String> {
+    fn index_json(&self, layout: &Layout, digest_names: &mut [Vec<String>]) -> Result<Vec<u8>> {
         let mut tops: Vec<(bool, Top)> = Vec::new();
-        for image in &self.images {
+        for (at, image) in self.images.iter().enumerate() {
             for top in &image.tops {
                 let top =
                     if layout.format == self.format { top.clone() } else { image.in_full(top)? };
                 tops.push((top.keys.is_empty(), top));
             }
             if layout.digest_names && image.about.is_none() {
-                tops.extend(image.digest_tops()?.into_iter().map(|top| (false, top)));
+                let more = image.digest_tops()?;
+                digest_names[at].extend(more.iter().flat_map(|top| top.keys.iter().cloned()));
+                tops.extend(more.into_iter().map(|top| (false, top)));
             }
         }
         tops.sort();
         tops.dedup();
+        let media_type = string(MediaType::OCI_INDEX.as_str());
+        let mut json =
+            format!("{{\"schemaVersion\":2,\"mediaType\":{media_type},\"manifests\":[").into_bytes();
         let images = tops.iter().map(|(_, top)| &top.raw);
         let all = images.chain(self.referrers.iter().map(|referrer| &referrer.raw));
-        let all: Vec<String> = all.map(|raw| String::from_utf8_lossy(raw).into_owned()).collect();
-        let media_type = string(MediaType::OCI_INDEX.as_str());
-        Ok(format!(
-            "{{\"schemaVersion\":2,\"mediaType\":{media_type},\"manifests\":[{}]}}",
-            all.join(",")
-        ))
+        for (at, raw) in all.enumerate() {
+            if at > 0 {
+                json.push(b',');
+            }
+            json.extend_from_slice(raw);
+        }
+        json.extend_from_slice(b"]}");
+        Ok(json)
     }
 
-    /// The items of `manifest.json`: one for each configuration.
-    fn items(&self, layout: &Layout) -> Result<Vec<Item>> {
+    /// The items of `manifest.json`, one for each configuration, and which of
+    /// them shows each image.
+    fn items(&self, layout: &Layout) -> Result<(Vec<Item>, Vec<Option<Digest>>)> {
         let mut items: Vec<Item> = Vec::new();
         let mut by_config: HashMap<Digest, usize> = HashMap::new();
-        for image in self.images.iter().filter(|image| image.about.is_none()) {
-            let Some((config, layers)) = self.shown(image, layout)? else { continue };
-            let at = *by_config.entry(config).or_insert_with(|| {
-                items.push(Item { config, tags: BTreeSet::new(), layers });
+        let mut shown = Vec::new();
+        let mut platforms: BTreeSet<&Platform> = BTreeSet::new();
+        for image in &self.images {
+            let all = if image.about.is_some() { Vec::new() } else { self.runs(image) };
+            platforms.extend(all.iter().filter_map(|runs| runs.leaf.platform.as_ref()));
+            let Some(runs) = image.preferred(all, layout) else {
+                shown.push(None);
+                continue;
+            };
+            let Runs { config, layers, .. } = runs;
+            shown.push(Some(config.digest));
+            let at = *by_config.entry(config.digest).or_insert_with(|| {
+                let layers = layers.into_iter().cloned().collect();
+                items.push(Item { config: config.clone(), tags: BTreeSet::new(), layers });
                 items.len() - 1
             });
             let tags = image.names.iter().filter_map(BundleName::repo_tag);
             items[at].tags.extend(tags.map(str::to_owned));
         }
+        if let Some(spec) = &layout.default_platform
+            && !platforms.iter().any(|platform| spec.matches(platform))
+        {
+            let there: Vec<String> = platforms.iter().map(|p| p.format_all().to_string()).collect();
+            let message = format!("no image has the default platform {spec}");
+            return Err(Error::new(Code::PlatformMissing, message)
+                .hint(format!("there are {}", there.join(", "))));
+        }
         items.sort_by(|a, b| {
-            let key = |item: &Item| (item.tags.is_empty(), item.tags.first().cloned(), item.config);
+            let key = |item: &Item| {
+                (item.tags.is_empty(), item.tags.first().cloned(), item.config.digest)
+            };
             key(a).cmp(&key(b))
         });
-        Ok(items)
+        Ok((items, shown))
     }
 
-    /// What the docker view shows of an image: a configuration and layers.
-    pub(super) fn shown(
-        &self,
-        image: &BundleImage,
-        layout: &Layout,
-    ) -> Result<Option<(Digest, Vec<Digest>)>> {
-        let runs: Vec<(&Leaf, Digest, Vec<Digest>)> = image
-            .leaves
-            .iter()
-            .filter_map(|leaf| {
-                let (config, layers) = self.runs(leaf)?;
-                Some((leaf, config, layers))
-            })
-            .collect();
-        if layout.format != Format::Hybrid {
-            let mut platforms: Vec<&Option<Platform>> = Vec::new();
-            for (leaf, ..) in &runs {
-                // Of one that is there twice the first counts.
-                if !platforms.contains(&&leaf.platform) {
-                    platforms.push(&leaf.platform);
-                }
-            }
-            match &platforms[..] {
-                [] => {
-                    let message = format!("{}: nothing in it that docker could run", image.label());
-                    return Err(Error::new(Code::NoMatch, message)
-                        .hint("--except leaves it out, --to oci keeps it"));
-                }
-                [_] => {}
-                several => {
-                    let text = |platform: &&Option<Platform>| {
-                        platform.as_ref().map_or_else(|| "unknown".into(), Platform::to_string)
-                    };
-                    let platforms: Vec<String> = several.iter().map(text).collect();
-                    let platforms = platforms.join(", ");
-                    let message = format!(
-                        "{}: docker's format holds one platform of {platforms}",
-                        image.label()
-                    );
-                    return Err(Error::new(Code::PlatformChoice, message)
-                        .hint("--platform chooses one, --fan-out writes a file for each"));
-                }
-            }
+    /// The manifests of an image that docker could run, with all their blobs.
+    fn runs<'b>(&'b self, image: &'b BundleImage) -> Vec<Runs<'b>> {
+        image.leaves.iter().filter_map(|leaf| self.leaf_runs(leaf)).collect()
+    }
+
+    fn leaf_runs<'b>(&'b self, leaf: &'b Leaf) -> Option<Runs<'b>> {
+        let manifest = self.blobs.manifest(&leaf.descriptor.digest).filter(|_| leaf.is_image())?;
+        let config = &manifest.config;
+        let view = self.blobs.config(&config.digest).filter(|view| view.has_rootfs)?;
+        let mut layers: Vec<&Descriptor> = manifest.layers.iter().collect();
+        let is_there = |descriptor: &&Descriptor| self.blobs.has(&descriptor.digest);
+        let mut all = layers.iter().copied().chain([config]);
+        if layers.len() != view.diff_ids.len() || !all.all(|descriptor| is_there(&descriptor)) {
+            return None;
         }
+        // docker 25.0.0 lists plain layers in random order.
+        let sorted = |mut list: Vec<Digest>| {
+            list.sort_unstable();
+            list
+        };
+        let own = sorted(layers.iter().map(|layer| layer.digest).collect());
+        if own == sorted(view.diff_ids.clone()) {
+            let by_digest: HashMap<Digest, &Descriptor> =
+                layers.iter().map(|layer| (layer.digest, *layer)).collect();
+            layers = view.diff_ids.iter().filter_map(|d| by_digest.get(d).copied()).collect();
+        }
+        Some(Runs { leaf, config, layers })
+    }
+
+    fn why_nothing_runs(&self, image: &BundleImage) -> Error {
+        let label = image.label();
+        let absent = image.leaves.iter().filter(|leaf| leaf.is_image()).find_map(|leaf| {
+            let manifest = self.blobs.manifest(&leaf.descriptor.digest)?;
+            manifest.layers.iter().find(|layer| !self.blobs.has(&layer.digest))
+        });
+        let message = match absent {
+            Some(layer) if layer.is_foreign() => format!(
+                "{label}: the foreign layer {} is not in the archive, and docker's format cannot do without",
+                layer.digest
+            ),
+            Some(layer) => format!("{label}: the layer {} is not in the archive", layer.digest),
+            None => format!("{label}: nothing in it that docker could run"),
+        };
+        Error::new(Code::NoMatch, message)
+    }
+}
+
+impl BundleImage {
+    /// Which of its manifests the docker view shows.
+    fn preferred<'b>(&self, all: Vec<Runs<'b>>, layout: &Layout) -> Option<Runs<'b>> {
         let platforms: Vec<Option<&Platform>> =
-            runs.iter().map(|(leaf, ..)| leaf.platform.as_ref()).collect();
+            all.iter().map(|runs| runs.leaf.platform.as_ref()).collect();
         let amd64 = PlatformSpec::from(Platform::new("linux", "amd64"));
         let of = |spec: &PlatformSpec| {
-            platforms.iter().position(|platform| platform.is_some_and(|p| spec.matches(p)))
+            let exact = spec.platform().normalized();
+            let exact = platforms.iter().position(|platform| *platform == Some(&exact));
+            exact.or_else(|| platforms.iter().position(|p| p.is_some_and(|p| spec.matches(p))))
         };
         // Views that showed several were merged: of those, too, linux/amd64.
-        let was_shown = |at: &usize| image.shown.contains(&runs[*at].1);
+        let was_shown = |at: &usize| self.shown.contains(&all[*at].config.digest);
         let at = layout
             .prefer
             .iter()
             .find_map(of)
             .or_else(|| of(&amd64).filter(was_shown))
-            .or_else(|| (0..runs.len()).find(was_shown))
+            .or_else(|| (0..all.len()).find(was_shown))
             .or_else(|| of(&amd64))
             .unwrap_or(0);
-        Ok(runs.into_iter().nth(at).map(|(_, config, layers)| (config, layers)))
+        all.into_iter().nth(at)
     }
 
-    /// The configuration and the layers of a manifest, where all of them are
-    /// there and docker could run it.
-    fn runs(&self, leaf: &Leaf) -> Option<(Digest, Vec<Digest>)> {
-        let manifest = self.blobs.manifest(&leaf.descriptor.digest).filter(|_| leaf.is_image())?;
-        let config = manifest.config.digest;
-        let view = self.blobs.config(&config).filter(|view| view.has_rootfs)?;
-        let mut layers: Vec<Digest> = manifest.layers.iter().map(|layer| layer.digest).collect();
-        let is_there = |digest: &Digest| self.blobs.has(digest);
-        if layers.len() != view.diff_ids.len() || !layers.iter().chain([&config]).all(is_there) {
-            return None;
-        }
-        // docker 25.0.0 lists plain layers in random order.
-        let sorted = |list: &[Digest]| {
-            let mut list = list.to_vec();
-            list.sort_unstable();
-            list
-        };
-        if sorted(&layers) == sorted(&view.diff_ids) {
-            layers.clone_from(&view.diff_ids);
-        }
-        Some((config, layers))
-    }
-}
-
-impl BundleImage {
     /// A descriptor with containerd's annotation.
     fn in_full(&self, top: &Top) -> Result<Top> {
         let name = match &top.keys[..] {
@@ -370,8 +413,8 @@ impl BundleImage {
 }
 
 /// `manifest.json`, in the order of Go's fields.
-fn manifest_json(items: &[Item]) -> String {
-    let path = |digest: &Digest| string(&digest.blob_path());
+fn manifest_json(items: &[Item]) -> Vec<u8> {
+    let path = |descriptor: &Descriptor| string(&descriptor.digest.blob_path());
     let items = items.iter().map(|item| {
         let layers: Vec<String> = item.layers.iter().map(path).collect();
         format!(
@@ -381,5 +424,5 @@ fn manifest_json(items: &[Item]) -> String {
             layers.join(",")
         )
     });
-    format!("[{}]", items.collect::<Vec<_>>().join(","))
+    format!("[{}]", items.collect::<Vec<_>>().join(",")).into_bytes()
 }

@@ -5,10 +5,10 @@
 //! laid out as a [`Plan`](crate::plan::Plan):
 //!
 //! ```text
-//!     archives ──gather──► bundle ──select──► bundle ──split──► bundles ──plan──► writer
-//!              names,              platforms,         by image,          layout:
-//!              docker → OCI        indexes,           platform,          sorted, ustar,
-//!                                  attestations       size               one view or both
+//!     archives ──gather──► bundle ──select──► bundle ──split──► bundles ──output──► plan
+//!              names,              platforms,         by image,           layout:
+//!              docker → OCI        indexes,           platform,           sorted, ustar,
+//!                                  attestations       size                one view or both
 //! ```
 //!
 //! * Inside a bundle every image is OCI: an image that only the docker view has
@@ -16,10 +16,11 @@
 //!   for it, and their diff IDs checked. The configuration is never written
 //!   anew, so docker's image ID stays what it was.
 //! * A blob is never changed. The only documents made anew are manifests for
-//!   images that had none and indexes that lose children; the [`Outcome`] lists
-//!   them.
-//! * The output of [`Bundle::plan`] depends on the images and their bytes
-//!   alone: not on the order of members in the inputs, on threads or on time.
+//!   images that had none and indexes that lose children; the [`Output`] lists
+//!   them, and what is in no output.
+//! * The bytes of an [`Output`] depend on the images and their bytes alone: not
+//!   on the order of members in the inputs, on threads or on time. Blobs are not
+//!   hashed for it; [`Archive::verify`](crate::archive::Archive::verify) does that.
 //!
 //! Retagging does not go through here: it keeps an archive member by member.
 
@@ -27,8 +28,10 @@ mod attached;
 mod blobs;
 mod gather;
 mod layout;
+mod made;
 mod names;
-mod outcome;
+mod output;
+mod rewrite;
 mod select;
 mod split;
 
@@ -39,32 +42,34 @@ use crate::archive::{Descriptor, Format};
 use crate::digest::Digest;
 use crate::edit::Ledger;
 use crate::platform::Platform;
+pub use attached::Attachment;
 use blobs::{Blobs, Leaf};
 pub use gather::{GatherOptions, OnConflict};
 pub use layout::Layout;
 use names::{BundleName, Top};
-pub use outcome::{Outcome, OutcomeImage};
-pub use select::{Attestations, IndexPolicy, Lack, Missing, Platforms, Selection};
+pub use output::{Output, OutputImage, left_out};
+pub use select::{Attestations, Gone, IndexPolicy, Lack, Missing, Platforms, Selection, Why};
 pub use split::{Part, SplitBy};
 
 /// Images that will be one archive.
 #[derive(Clone, Debug)]
 pub struct Bundle<'a> {
-    blobs: Blobs<'a>,
+    /// Shared by the bundles that are made of this one.
+    blobs: Arc<Blobs<'a>>,
     images: Vec<BundleImage>,
     /// Manifests and indexes that are about others, and no images.
     referrers: Vec<Referrer>,
-    /// What the inputs held, for the ledger.
+    /// What the inputs held.
     before: Arc<Ledger>,
     /// Indexes and manifests that another took the place of.
     replaced: HashMap<Digest, Digest>,
     /// Names that had to change with a digest: old and new.
     renamed: Vec<(String, String)>,
-    /// Labels of images that did not stay.
+    /// Labels of images, and names, that did not stay.
     dropped: Vec<String>,
-    /// Labels of signatures and attestations that went although what they were
-    /// about stays.
-    broken: Vec<String>,
+    /// Signatures and attestations that went although what they were about
+    /// stays.
+    broken: Vec<Attachment>,
     format: Format,
 }
 
@@ -77,10 +82,16 @@ pub struct BundleImage {
     tops: Vec<Top>,
     /// What they lead to: an index or a manifest.
     root: Descriptor,
-    /// The digest of the image in the input.
+    /// The digest of its index or manifest in the input, where it had one.
     before: Option<Digest>,
-    /// The manifests that go along, each once.
+    /// The position of the archive it comes from.
+    archive: usize,
+    /// The manifests that go along.
     leaves: Vec<Leaf>,
+    /// Those that were asked for by digest; `None` for all.
+    picked: Option<HashSet<Digest>>,
+    /// The manifests that do not go along.
+    gone: Vec<Gone>,
     /// The configurations the docker views of the inputs showed.
     shown: BTreeSet<Digest>,
     /// What the image is about, where it is a signature or the like.
@@ -99,7 +110,7 @@ struct Referrer {
     subject: Option<Digest>,
 }
 
-impl Bundle<'_> {
+impl<'a> Bundle<'a> {
     /// The images, sorted by name.
     #[must_use]
     pub fn images(&self) -> &[BundleImage] {
@@ -112,23 +123,19 @@ impl Bundle<'_> {
         self.format
     }
 
-    /// Names with a digest that changed with it: the old and the new one.
-    #[must_use]
-    pub fn renamed(&self) -> &[(String, String)] {
-        &self.renamed
-    }
-
-    /// Images that did not stay, by name or digest.
-    #[must_use]
-    pub fn dropped(&self) -> &[String] {
-        &self.dropped
-    }
-
-    /// Signatures and attestations that went because they were about a digest
-    /// that changed, by name or digest.
-    #[must_use]
-    pub fn broken(&self) -> &[String] {
-        &self.broken
+    /// A bundle of other images from the same archives.
+    fn with(&self, images: Vec<BundleImage>, referrers: Vec<Referrer>) -> Bundle<'a> {
+        Bundle {
+            blobs: Arc::clone(&self.blobs),
+            images,
+            referrers,
+            before: Arc::clone(&self.before),
+            replaced: self.replaced.clone(),
+            renamed: self.renamed.clone(),
+            dropped: self.dropped.clone(),
+            broken: self.broken.clone(),
+            format: self.format,
+        }
     }
 
     /// The indexes and manifests of an image that stay.
@@ -142,7 +149,7 @@ impl Bundle<'_> {
 impl BundleImage {
     /// Its names as they will be written, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.names.iter().map(BundleName::text)
+        self.names.iter().map(BundleName::key)
     }
 
     /// How people call it: its first name, or its digest.

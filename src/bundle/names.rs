@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use crate::archive::names::by_descriptor;
 use crate::archive::view::annotation;
 use crate::archive::{Archive, Descriptor, Image, ManifestKind, Name, NameSite};
 use crate::digest::{Algorithm, Digest};
@@ -46,10 +47,6 @@ impl BundleName {
         &self.key
     }
 
-    pub(super) fn text(&self) -> &str {
-        &self.key
-    }
-
     pub(super) fn reference(&self) -> Option<&Reference> {
         self.reference.as_ref()
     }
@@ -60,6 +57,11 @@ impl BundleName {
     pub(super) fn repo_tag(&self) -> Option<&str> {
         let has_digest = self.reference.as_ref().is_some_and(|name| name.digest().is_some());
         if has_digest { None } else { Some(self.repo_tag.as_deref().unwrap_or(&self.key)) }
+    }
+
+    /// Whether `RepoTags` has a place for it.
+    pub(super) fn is_repo_tag(&self) -> bool {
+        self.repo_tag().is_some()
     }
 
     /// The same name of another digest, where it has one.
@@ -92,18 +94,14 @@ pub(super) fn of(
 /// One descriptor a name: its own where it carries nothing else, a copy of it
 /// where another name on it goes.
 fn tops(archive: &Archive, image: &Image, kept: &[usize]) -> Result<Vec<Top>> {
+    let names_of = by_descriptor(image);
+    let kept: HashSet<usize> = kept.iter().copied().collect();
     let mut tops = Vec::new();
     let mut placed: HashSet<usize> = HashSet::new();
     let mut unnamed = None;
     for descriptor in image.descriptors.iter().copied() {
         let Some(raw) = raw_top(archive, descriptor)? else { continue };
-        let stands = |at: &usize| {
-            let mut sites = image.names()[*at].sites().iter();
-            sites.any(|site| {
-                matches!(site, NameSite::ImageName { descriptor: d } | NameSite::RefName { descriptor: d } if *d == descriptor)
-            })
-        };
-        let own: Vec<usize> = (0..image.names().len()).filter(stands).collect();
+        let own = names_of.get(&descriptor).map_or(&[][..], Vec::as_slice);
         unnamed.get_or_insert_with(|| raw.to_vec());
         if own.is_empty() {
             // A tag without a repository is kept as long as nothing was picked.
@@ -116,9 +114,9 @@ fn tops(archive: &Archive, image: &Image, kept: &[usize]) -> Result<Vec<Top>> {
                 tops.push(Top { keys, raw: raw.to_vec() });
             }
         } else {
-            for at in own.into_iter().filter(|at| kept.contains(at)) {
-                let name = &image.names()[at];
-                if let Some(reference) = name.reference().filter(|_| placed.insert(at)) {
+            for at in own.iter().filter(|at| kept.contains(at)) {
+                let name = &image.names()[*at];
+                if let Some(reference) = name.reference().filter(|_| placed.insert(*at)) {
                     tops.push(Top::named(raw, reference)?);
                 }
             }
@@ -127,8 +125,9 @@ fn tops(archive: &Archive, image: &Image, kept: &[usize]) -> Result<Vec<Top>> {
     // Names that only the docker view has.
     let template = unnamed.or_else(|| tops.first().map(|top| top.raw.clone()));
     if let Some(template) = template {
-        for at in kept.iter().filter(|at| !placed.contains(at)) {
-            if let Some(reference) = image.names()[*at].reference() {
+        let missing = (0..image.names().len()).filter(|at| kept.contains(at));
+        for at in missing.filter(|at| !placed.contains(at)) {
+            if let Some(reference) = image.names()[at].reference() {
                 tops.push(Top::named(&template, reference)?);
             }
         }

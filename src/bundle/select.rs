@@ -5,25 +5,24 @@
 //! taking out the text of the child; what stays keeps its bytes.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
-use crate::archive::graph::Content;
-use crate::archive::view::ManifestDocument;
-use crate::archive::{Descriptor, ManifestKind};
-use crate::bundle::blobs::{Blobs, Leaf};
-use crate::bundle::gather::descriptor;
-use crate::bundle::names::{BundleName, set_target};
-use crate::bundle::{Bundle, BundleImage, Referrer};
+use crate::archive::ManifestKind;
+use crate::bundle::blobs::{Leaf, LeafKey};
+use crate::bundle::gather::joined;
+use crate::bundle::names::BundleName;
+use crate::bundle::rewrite::rewrite;
+use crate::bundle::{Attachment, Bundle, BundleImage, Referrer, made};
 use crate::digest::Digest;
 use crate::error::{Code, Error, Result};
-use crate::json;
-use crate::json::edit::Edits;
-use crate::media_type::MediaType;
-use crate::platform::PlatformSpec;
+use crate::platform::{Platform, PlatformSpec};
 
 /// What of every image stays.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
     platforms: Platforms,
+    /// Of these, just this one.
+    exactly: Option<Platform>,
     index: IndexPolicy,
     attestations: Attestations,
     breaks: bool,
@@ -84,11 +83,11 @@ pub struct Missing {
 }
 
 /// What is wrong with a platform.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Lack {
-    /// The image has no such platform.
-    Unpromised,
+    /// The image has no such platform, but these.
+    Unpromised(Vec<String>),
     /// The index names a manifest that is not there.
     Absent,
     /// Some of its blobs are not there.
@@ -98,6 +97,56 @@ pub enum Lack {
         /// Blobs a complete copy has.
         needed: usize,
     },
+}
+
+/// A manifest that does not go along.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Gone {
+    /// Its digest.
+    pub digest: Digest,
+    /// What it is for.
+    pub kind: ManifestKind,
+    /// The platform the index lists it for.
+    pub platform: Option<Platform>,
+    /// Why it does not.
+    pub why: Why,
+}
+
+/// Why a manifest does not go along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Why {
+    /// It is not in the input.
+    Absent,
+    /// Some of its blobs are not in the input.
+    Incomplete,
+    /// It is none of those that were asked for, nor about one.
+    NotAsked,
+}
+
+impl Why {
+    /// The words for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Why::Absent => "absent",
+            Why::Incomplete => "incomplete",
+            Why::NotAsked => "not asked for",
+        }
+    }
+}
+
+impl Gone {
+    pub(super) fn of(leaf: &Leaf) -> Gone {
+        let why = match leaf.present {
+            _ if leaf.is_complete() => Why::NotAsked,
+            0 => Why::Absent,
+            _ => Why::Incomplete,
+        };
+        let (digest, platform) = leaf.key();
+        Gone { digest, kind: leaf.kind, platform, why }
+    }
 }
 
 impl Selection {
@@ -144,22 +193,39 @@ impl Selection {
         self
     }
 
+    /// Of what this selection asks for, what is listed for just this platform.
+    pub(super) fn exactly(mut self, platform: Platform) -> Self {
+        self.exactly = Some(platform);
+        self.lenient(true)
+    }
+
     /// A platform that is asked for and is none of these.
-    pub(super) fn absent(&self, platforms: &[PlatformSpec]) -> Option<&PlatformSpec> {
-        let Platforms::Only(specs) = &self.platforms else { return None };
-        let is_there = |spec: &PlatformSpec| platforms.iter().any(|p| spec.matches(p.platform()));
-        specs.iter().find(|spec| !is_there(spec))
+    pub(super) fn absent(&self, platforms: &[Platform]) -> Option<&PlatformSpec> {
+        let is_there = |spec: &&PlatformSpec| platforms.iter().any(|p| spec.matches(p));
+        self.specs().iter().find(|spec| !is_there(spec))
+    }
+
+    fn specs(&self) -> &[PlatformSpec] {
+        match &self.platforms {
+            Platforms::Only(specs) => specs,
+            _ => &[],
+        }
     }
 
     pub(super) fn wants(&self, leaf: &Leaf) -> bool {
-        match (&self.platforms, &leaf.platform) {
-            (Platforms::Only(specs), Some(platform)) => {
-                specs.iter().any(|spec| spec.matches(platform))
-            }
+        let Some(platform) = &leaf.platform else {
             // Where neither descriptor nor configuration says: an artifact.
-            (Platforms::Only(_), None) => !leaf.is_image(),
-            _ => true,
-        }
+            let is_any = self.exactly.is_none() && !matches!(self.platforms, Platforms::Only(_));
+            return is_any || !leaf.is_image();
+        };
+        self.exactly.as_ref().is_none_or(|exactly| exactly == platform)
+            && (!matches!(self.platforms, Platforms::Only(_))
+                || self.specs().iter().any(|spec| spec.matches(platform)))
+    }
+
+    /// Whether some of what is complete does not stay on purpose.
+    fn is_part(&self) -> bool {
+        matches!(self.platforms, Platforms::Only(_)) && !self.lenient
     }
 }
 
@@ -176,24 +242,24 @@ impl<'a> Bundle<'a> {
     /// # Errors
     ///
     /// `E_PLATFORM_MISSING` when something of [`missing`](Self::missing) is
-    /// missing or nothing is left of an image, `E_USAGE` for an index of
+    /// missing or nothing is left of an image, `E_PLATFORM_CHOICE` for an index of
     /// several platforms that is to be flattened, `E_REFERRER` when a signature
-    /// would be about a digest that is gone, and errors of reading.
+    /// would be about a digest that is gone, `E_NO_MATCH` when nothing is left,
+    /// and errors of reading.
     pub fn select(&self, selection: &Selection) -> Result<Bundle<'a>> {
         let missing = self.missing(selection);
         if let Some(first) = missing.first() {
             return Err(first.error(missing.len()));
         }
-        let mut bundle = self.clone();
-        bundle.images.clear();
         // What is attached is not promised again where it is not there.
         let keeps = selection.index == IndexPolicy::Keep;
         let is_there =
             |r: &Referrer| self.blobs.leaves(&r.descriptor).iter().all(Leaf::is_complete);
         let (there, absent): (Vec<_>, Vec<_>) =
-            bundle.referrers.drain(..).partition(|referrer| keeps || is_there(referrer));
-        bundle.referrers = there;
+            self.referrers.iter().cloned().partition(|referrer| keeps || is_there(referrer));
+        let mut bundle = self.with(Vec::new(), there);
         bundle.dropped.extend(absent.iter().map(|r| r.descriptor.digest.to_string()));
+        let mut images = Vec::new();
         for image in &self.images {
             let mut image = image.clone();
             let kept = if image.about.is_some() {
@@ -203,25 +269,25 @@ impl<'a> Bundle<'a> {
                 bundle.select_image(&mut image, selection)?
             };
             if kept {
-                bundle.images.push(image);
+                images.push(image);
             } else {
                 bundle.dropped.push(image.label());
             }
         }
+        // Images of one manifest that were named by several indexes.
+        bundle.images = joined(images);
         if selection.attestations == Attestations::Drop {
             bundle.drop_attached();
         }
         if selection.attestations == Attestations::Only {
             // What they are about is not there on purpose.
             bundle.images.retain(|image| !image.leaves.is_empty());
+            bundle.images.sort_by_cached_key(BundleImage::order);
         } else {
             bundle.follow(false);
         }
-        if !bundle.broken.is_empty() && !selection.breaks {
-            let list = bundle.broken.join(", ");
-            let message = format!("the new index would not be what these are about: {list}");
-            return Err(Error::new(Code::Referrer, message)
-                .hint("--index keep leaves its digest alone, --break-signatures leaves them out"));
+        if !selection.breaks {
+            bundle.check_broken("the new index would not be what these are about")?;
         }
         if bundle.images.is_empty() && bundle.referrers.is_empty() {
             return Err(Error::new(Code::NoMatch, "nothing is left to write"));
@@ -229,41 +295,41 @@ impl<'a> Bundle<'a> {
         Ok(bundle)
     }
 
+    /// Fails when something attached is broken.
+    pub(super) fn check_broken(&self, message: &str) -> Result<()> {
+        if self.broken.is_empty() {
+            return Ok(());
+        }
+        let list: Vec<String> = self.broken.iter().map(Attachment::to_string).collect();
+        Err(Error::new(Code::Referrer, format!("{message}: {}", list.join(", "))))
+    }
+
     /// Selects within an image; whether anything of it stays.
     fn select_image(&mut self, image: &mut BundleImage, selection: &Selection) -> Result<bool> {
-        let kept = kept_leaves(&image.leaves, selection);
+        let kept = kept_leaves(image, selection);
         if kept.is_empty() {
             return Ok(false);
         }
-        let goes: HashSet<Digest> =
-            image.leaves.iter().map(|leaf| leaf.descriptor.digest).collect();
-        image.leaves.retain(|leaf| kept.contains(&leaf.descriptor.digest));
-        let goes = &goes - &kept;
+        let is_whole = image.leaves.iter().all(|leaf| kept.contains(&leaf.key()));
+        image.keep(|leaf| kept.contains(&leaf.key()));
         let old = image.root.clone();
         let is_index = self.blobs.index(&old.digest).is_some();
         match selection.index {
-            IndexPolicy::Rewrite if is_index && !goes.is_empty() => {
-                let rewritten = rewrite(&mut self.blobs, &old, &goes)?;
+            IndexPolicy::Rewrite if is_index && !is_whole => {
+                let rewritten = rewrite(Arc::make_mut(&mut self.blobs), &old, &kept)?;
                 self.replaced.extend(rewritten.iter().map(|(old, new)| (*old, new.digest)));
                 if let Some(new) = rewritten.get(&old.digest) {
                     image.root = new.clone();
                 }
             }
             IndexPolicy::Flatten if is_index => {
-                image.leaves.retain(|leaf| !leaf.is_attestation());
-                let [only] = &image.leaves[..] else {
-                    let platforms: Vec<String> =
-                        image.leaves.iter().map(Leaf::platform_text).collect();
-                    let message = format!(
-                        "{}: only one platform can be named directly, and there are {}: {}",
-                        image.label(),
-                        platforms.len(),
-                        platforms.join(", ")
-                    );
-                    return Err(Error::new(Code::Usage, message).hint("--platform chooses one"));
-                };
-                let only = &only.descriptor;
-                image.root = descriptor(only.media_type.clone(), only.digest, only.size);
+                let all = image.leaves.iter().filter(|leaf| !leaf.is_attestation());
+                let all: Vec<&Leaf> = all.collect();
+                let only = image.sole(&all, selection.specs(), "only one can be named directly")?;
+                let only = all[only].clone();
+                image.keep(|leaf| leaf.key() == only.key());
+                let only = only.descriptor;
+                image.root = made::descriptor(only.media_type, only.digest, only.size);
                 self.replaced.insert(old.digest, image.root.digest);
             }
             _ => {}
@@ -277,8 +343,8 @@ impl<'a> Bundle<'a> {
         Ok(true)
     }
 
-    /// A name with a digest names the new one.
-    fn rename_digests(&mut self, image: &mut BundleImage) -> Result<()> {
+    /// A name with a digest names the image's.
+    pub(super) fn rename_digests(&mut self, image: &mut BundleImage) -> Result<()> {
         let pinned: HashSet<&str> = image
             .names
             .iter()
@@ -304,7 +370,9 @@ impl<'a> Bundle<'a> {
                     *top = super::Top::named(&top.raw, reference)?;
                 }
             }
-            self.renamed.push((name.key().to_owned(), new.key().to_owned()));
+            if name.key() != new.key() {
+                self.renamed.push((name.key().to_owned(), new.key().to_owned()));
+            }
             *name = new;
         }
         image.names.sort();
@@ -316,19 +384,62 @@ impl<'a> Bundle<'a> {
 }
 
 impl BundleImage {
+    /// Keeps some of the manifests, and notes which go.
+    pub(super) fn keep(&mut self, stays: impl Fn(&Leaf) -> bool) {
+        let (stay, go): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.leaves).into_iter().partition(|leaf| stays(leaf));
+        self.leaves = stay;
+        self.gone.extend(go.iter().map(Gone::of));
+    }
+
+    /// The position of the one manifest where there is room for one: of several
+    /// that were asked for the one that was asked for exactly, of one platform
+    /// that is there twice the first.
+    pub(super) fn sole(
+        &self,
+        leaves: &[&Leaf],
+        specs: &[PlatformSpec],
+        message: &str,
+    ) -> Result<usize> {
+        let exact = |leaf: &&Leaf| {
+            let platform = leaf.platform.as_ref();
+            platform.is_some_and(|p| specs.iter().any(|spec| spec.platform().normalized() == *p))
+        };
+        let is_exact = leaves.iter().any(exact);
+        let mut found: Vec<(usize, &Leaf)> = Vec::new();
+        for (at, leaf) in leaves.iter().enumerate().filter(|(_, leaf)| !is_exact || exact(leaf)) {
+            if found.iter().all(|(_, other)| other.platform != leaf.platform) {
+                found.push((at, leaf));
+            }
+        }
+        if let [(at, _)] = found[..] {
+            return Ok(at);
+        }
+        let platforms: Vec<String> = found.iter().map(|(_, leaf)| leaf.platform_text()).collect();
+        let message = format!("{}: {message} of {}", self.label(), platforms.join(", "));
+        Err(Error::new(Code::PlatformChoice, message))
+    }
+
+    fn is_picked(&self, leaf: &Leaf) -> bool {
+        self.picked.as_ref().is_none_or(|picked| picked.contains(&leaf.descriptor.digest))
+    }
+
     fn missing(&self, selection: &Selection) -> Vec<Missing> {
         let missing =
             |platform: String, lack: Lack| Missing { image: self.label(), platform, lack };
-        let images = || self.leaves.iter().filter(|leaf| leaf.is_image());
+        let picked = || self.leaves.iter().filter(|leaf| self.is_picked(leaf));
+        let images = || picked().filter(|leaf| leaf.is_image());
         let lacking = |leaf: &Leaf| missing(leaf.platform_text(), leaf.lack());
         // What can be asked for: images and artifacts.
-        let promised = || self.leaves.iter().filter(|leaf| !leaf.is_attestation());
+        let promised = || picked().filter(|leaf| !leaf.is_attestation());
         let is_artifact = self.leaves.iter().any(|leaf| leaf.kind == ManifestKind::Artifact);
         match &selection.platforms {
             // An index that stays promises its attestations, too.
             Platforms::All => {
                 let keeps = selection.index == IndexPolicy::Keep;
-                let all = self.leaves.iter().filter(|leaf| !leaf.is_attestation() || keeps);
+                let all = self.leaves.iter().filter(|leaf| {
+                    if leaf.is_attestation() { keeps } else { self.is_picked(leaf) }
+                });
                 all.filter(|leaf| !leaf.is_complete()).map(lacking).collect()
             }
             Platforms::Complete => {
@@ -342,9 +453,9 @@ impl BundleImage {
                 let has = |spec: &PlatformSpec| {
                     images().any(|leaf| leaf.platform.as_ref().is_some_and(|p| spec.matches(p)))
                 };
+                let there = || Lack::Unpromised(images().map(Leaf::platform_text).collect());
                 let absent = specs.iter().filter(|spec| !is_artifact && !has(spec));
-                let absent =
-                    absent.map(|spec| missing(spec.platform().to_string(), Lack::Unpromised));
+                let absent = absent.map(|spec| missing(spec.to_string(), there()));
                 let wanted = promised().filter(|leaf| selection.wants(leaf) && !leaf.is_complete());
                 absent.chain(wanted.map(lacking)).collect()
             }
@@ -363,7 +474,11 @@ impl Missing {
     fn error(&self, count: usize) -> Error {
         let Missing { image, platform, lack } = self;
         let lack = match lack {
-            Lack::Unpromised => "it has no such platform".to_owned(),
+            Lack::Unpromised(has) => {
+                let more = if has.len() > 10 { ", …" } else { "" };
+                let has: Vec<&str> = has.iter().take(10).map(String::as_str).collect();
+                format!("it has no such platform, but {}{more}", has.join(", "))
+            }
             Lack::Absent => "the index promises it, the archive does not hold it".to_owned(),
             Lack::Incomplete { present, needed } => {
                 format!("{present} of {needed} blobs are there")
@@ -375,103 +490,38 @@ impl Missing {
     }
 }
 
-/// The manifests that stay, by digest.
-fn kept_leaves(leaves: &[Leaf], selection: &Selection) -> HashSet<Digest> {
+/// The manifests that stay.
+fn kept_leaves(image: &BundleImage, selection: &Selection) -> HashSet<LeafKey> {
     let (attestations, others): (Vec<&Leaf>, Vec<&Leaf>) =
-        leaves.iter().partition(|leaf| leaf.is_attestation());
+        image.leaves.iter().partition(|leaf| leaf.is_attestation());
     let stays = |leaf: &&Leaf| match selection.attestations {
-        Attestations::Only => selection.wants(leaf),
-        _ => leaf.is_complete() && selection.wants(leaf),
+        Attestations::Only => selection.wants(leaf) && image.is_picked(leaf),
+        _ => leaf.is_complete() && selection.wants(leaf) && image.is_picked(leaf),
     };
-    let digest = |leaf: &Leaf| leaf.descriptor.digest;
-    let subjects: HashSet<Digest> = others.into_iter().filter(stays).map(digest).collect();
+    let subjects: HashSet<LeafKey> = others.into_iter().filter(stays).map(Leaf::key).collect();
     if selection.attestations == Attestations::Drop {
         return subjects;
     }
-    let all: HashSet<Digest> = leaves.iter().map(digest).collect();
-    let is_part = matches!(selection.platforms, Platforms::Only(_)) && !selection.lenient;
-    let mut kept = subjects.clone();
-    // An attestation may itself be attested: until nothing more follows.
-    loop {
-        let follows = |leaf: &&&Leaf| {
-            let stays = match leaf.subject().filter(|subject| all.contains(subject)) {
-                Some(subject) => kept.contains(&subject),
-                // About nothing in the index: about all of it.
-                None => !is_part,
-            };
-            stays && leaf.is_complete() && !kept.contains(&digest(leaf))
-        };
-        let more: Vec<Digest> =
-            attestations.iter().filter(follows).map(|leaf| digest(leaf)).collect();
-        if more.is_empty() {
-            break;
+    let all: HashSet<Digest> = image.leaves.iter().map(|leaf| leaf.descriptor.digest).collect();
+    // By what they are about; of nothing in the index: about all of it.
+    let mut about: HashMap<Option<Digest>, Vec<&Leaf>> = HashMap::new();
+    for leaf in attestations.into_iter().filter(|leaf| leaf.is_complete()) {
+        let subject = leaf.subject().filter(|subject| all.contains(subject));
+        about.entry(subject).or_default().push(leaf);
+    }
+    let is_part = selection.is_part() || image.picked.is_some();
+    let mut next: Vec<Option<Digest>> = subjects.iter().map(|(digest, _)| Some(*digest)).collect();
+    next.extend((!is_part).then_some(None));
+    let mut kept = HashSet::new();
+    // An attestation may itself be attested.
+    while let Some(subject) = next.pop() {
+        for leaf in about.remove(&subject).unwrap_or_default() {
+            kept.insert(leaf.key());
+            next.push(Some(leaf.descriptor.digest));
         }
-        kept.extend(more);
     }
     match selection.attestations {
-        Attestations::Only => &kept - &subjects,
-        _ => kept,
+        Attestations::Only => kept,
+        _ => &kept | &subjects,
     }
-}
-
-/// Makes the indexes at and below a root anew without some of their manifests:
-/// by the digest of the old one, the descriptor of the new one.
-fn rewrite(
-    blobs: &mut Blobs<'_>,
-    root: &Descriptor,
-    goes: &HashSet<Digest>,
-) -> Result<HashMap<Digest, Descriptor>> {
-    let mut new: HashMap<Digest, Descriptor> = HashMap::new();
-    let mut empty: HashSet<Digest> = HashSet::new();
-    let indexes = blobs.indexes(&root.digest);
-    let types = types_of(blobs, root, &indexes);
-    for digest in indexes {
-        let Some(index) = blobs.index(&digest) else { continue };
-        let children: Vec<Descriptor> = index.manifests.clone();
-        let stays =
-            |child: &Descriptor| !goes.contains(&child.digest) && !empty.contains(&child.digest);
-        if children.iter().all(|child| stays(child) && !new.contains_key(&child.digest)) {
-            continue;
-        }
-        if !children.iter().any(stays) {
-            empty.insert(digest);
-            continue;
-        }
-        let bytes = blobs.read(&digest)?;
-        let limits = blobs.limits();
-        let node = json::parse(&bytes, limits)?;
-        let Some(array) = node.field("manifests")? else { continue };
-        let mut edits = Edits::default();
-        for (child, node) in children.iter().zip(array.array()?) {
-            if let Some(target) = new.get(&child.digest) {
-                set_target(node, target, &mut edits)?;
-            }
-        }
-        edits.retain_items(array, |at| children.get(at).is_some_and(stays));
-        let bytes = edits.apply(&bytes);
-        let size = bytes.len() as u64;
-        let view = ManifestDocument::read(&json::parse(&bytes, limits)?, limits)?;
-        let ManifestDocument::Index(view) = view else {
-            return Err(Error::new(Code::Bug, "an index that became something else"));
-        };
-        let made = blobs.add_document(bytes, Content::Index(view));
-        let media_type = types.get(&digest).cloned().unwrap_or(MediaType::OCI_INDEX);
-        new.insert(digest, descriptor(media_type, made, size));
-    }
-    Ok(new)
-}
-
-/// The media types of indexes, from the descriptors that lead to them.
-fn types_of(
-    blobs: &Blobs<'_>,
-    root: &Descriptor,
-    indexes: &[Digest],
-) -> HashMap<Digest, MediaType> {
-    let mut types = HashMap::from([(root.digest, root.media_type.clone())]);
-    let children =
-        indexes.iter().filter_map(|index| blobs.index(index)).flat_map(|index| &index.manifests);
-    for child in children.filter(|child| blobs.index(&child.digest).is_some()) {
-        types.entry(child.digest).or_insert_with(|| child.media_type.clone());
-    }
-    types
 }

@@ -1,11 +1,16 @@
 //! Parts of a bundle, each an archive of its own.
+//!
+//! What is split is images; what is attached goes with what it is about. Work
+//! is in proportion to what the parts hold, not to their number.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
-use crate::bundle::{Bundle, BundleImage, Layout, Platforms, Referrer, Selection};
+use crate::bundle::attached::{About, Attached};
+use crate::bundle::{Bundle, BundleImage, Layout, Selection};
 use crate::digest::Digest;
 use crate::error::{Code, Error, Result};
-use crate::platform::PlatformSpec;
+use crate::platform::Platform;
 use crate::text;
 
 /// How a bundle is split.
@@ -46,7 +51,7 @@ impl<'a> Bundle<'a> {
     /// # Errors
     ///
     /// `E_PART_SIZE` when one image is larger than a part may be, and those of
-    /// [`select`](Self::select) and [`plan`](Self::plan).
+    /// [`select`](Self::select) and [`output`](Self::output).
     pub fn split(
         &self,
         by: SplitBy,
@@ -56,15 +61,11 @@ impl<'a> Bundle<'a> {
         let parts = match by {
             SplitBy::Platform => self.by_platform(selection)?,
             SplitBy::Image => {
-                let bundle = self.select(selection)?;
-                let (units, orphans) = (bundle.units(), bundle.orphans());
-                let name = |unit: &usize| slug(&bundle.images[*unit].label());
-                units
-                    .iter()
-                    .map(|unit| (name(unit), bundle.subset(&[*unit], &units, &orphans)))
-                    .collect()
+                let units = Units::of(self.select(selection)?);
+                let parts = (0..units.list.len()).map(|at| units.part(at..at + 1));
+                parts.zip(&units.list).map(|(part, image)| (slug_of_image(image), part)).collect()
             }
-            SplitBy::Size(most) => self.select(selection)?.by_size(most, layout)?,
+            SplitBy::Size(most) => Units::of(self.select(selection)?).by_size(most, layout)?,
         };
         let digits = parts.len().to_string().len().max(3);
         let number = |(at, (content, bundle)): (usize, (String, Bundle<'a>))| {
@@ -75,115 +76,130 @@ impl<'a> Bundle<'a> {
     }
 
     fn by_platform(&self, selection: &Selection) -> Result<Vec<(String, Bundle<'a>)>> {
-        let mut platforms: Vec<PlatformSpec> = Vec::new();
+        let mut platforms: Vec<Platform> = Vec::new();
         let images = self.images.iter().filter(|image| image.about.is_none());
         let leaves = images.flat_map(|image| &image.leaves).filter(|leaf| leaf.is_image());
         let there = leaves.filter(|leaf| leaf.is_complete() && selection.wants(leaf));
-        for platform in there.filter_map(|leaf| leaf.platform.as_ref()) {
-            let spec = PlatformSpec::from(platform.clone());
-            if !platforms.contains(&spec) {
-                platforms.push(spec);
-            }
-        }
+        platforms.extend(there.filter_map(|leaf| leaf.platform.clone()));
+        platforms.sort();
+        platforms.dedup();
         if let Some(absent) = selection.absent(&platforms) {
-            let message = format!("no image has {} whole", absent.platform());
+            let message = format!("no image has {absent} whole");
             return Err(Error::new(Code::PlatformMissing, message));
         }
         if platforms.is_empty() {
             // Artifacts are for every platform there is.
             return Ok(vec![(String::new(), self.select(selection)?)]);
         }
-        platforms.sort();
-        let mut parts = Vec::new();
-        for spec in platforms {
-            let name = slug(&spec.platform().format_all().to_string());
-            let only = selection.clone().platforms(Platforms::Only(vec![spec])).lenient(true);
-            parts.push((name, self.select(&only)?));
-        }
-        Ok(parts)
-    }
-
-    fn by_size(&self, most: u64, layout: &Layout) -> Result<Vec<(String, Bundle<'a>)>> {
-        let (units, orphans) = (self.units(), self.orphans());
-        let mut parts = Vec::new();
-        let mut picked: Vec<usize> = Vec::new();
-        let mut part: Option<Bundle<'a>> = None;
-        for unit in units.iter().copied() {
-            picked.push(unit);
-            let larger = self.subset(&picked, &units, &orphans);
-            if larger.plan(layout)?.len() <= most {
-                part = Some(larger);
-                continue;
-            }
-            picked = vec![unit];
-            let alone = self.subset(&picked, &units, &orphans);
-            let len = alone.plan(layout)?.len();
-            if len > most {
-                let label = self.images[unit].label();
-                let message = format!("{label} alone is larger than a part may be");
-                return Err(Error::new(Code::PartSize, message)
-                    .expected_found(
-                        format!("at most {most} bytes ({})", text::size(most)),
-                        format!("{len} ({})", text::size(len)),
-                    )
-                    .hint("--by image makes a part for each image, whatever its size"));
-            }
-            parts.extend(part.replace(alone));
-        }
-        parts.extend(part);
-        Ok(parts.into_iter().map(|bundle| (String::new(), bundle)).collect())
-    }
-
-    /// Positions of the images that need a part: all but those that follow
-    /// another.
-    fn units(&self) -> Vec<usize> {
-        let kept: HashSet<Digest> =
-            self.images.iter().flat_map(|image| self.documents(image)).collect();
-        let follows = |image: &BundleImage| {
-            image.follows && image.about.is_some_and(|subject| kept.contains(&subject))
+        let part = |platform: Platform| {
+            let name = slug(&platform.format_all().to_string());
+            Ok((name, self.select(&selection.clone().exactly(platform))?))
         };
-        (0..self.images.len()).filter(|at| !follows(&self.images[*at])).collect()
-    }
-
-    /// Some units, and what follows them.
-    fn subset(&self, picked: &[usize], units: &[usize], orphans: &[Referrer]) -> Bundle<'a> {
-        let mut bundle = self.clone();
-        let mut at = 0;
-        bundle.images.retain(|_| {
-            at += 1;
-            picked.contains(&(at - 1)) || !units.contains(&(at - 1))
-        });
-        // A unit stays, whatever it is about.
-        let labels: HashSet<Digest> =
-            picked.iter().map(|at| self.images[*at].root.digest).collect();
-        for image in bundle.images.iter_mut().filter(|image| labels.contains(&image.root.digest)) {
-            image.follows = false;
-        }
-        bundle.follow(true);
-        if picked.first() == units.first() {
-            bundle.referrers.extend_from_slice(orphans);
-            bundle.referrers.sort_by_key(|referrer| referrer.descriptor.digest);
-            bundle.referrers.dedup_by_key(|referrer| referrer.descriptor.digest);
-        }
-        bundle
-    }
-
-    /// Referrers about nothing in the bundle: they go to the first part.
-    fn orphans(&self) -> Vec<Referrer> {
-        let mut all = self.clone();
-        all.follow(true);
-        let kept: HashSet<Digest> =
-            all.referrers.iter().map(|referrer| referrer.descriptor.digest).collect();
-        let orphan = |referrer: &&Referrer| !kept.contains(&referrer.descriptor.digest);
-        self.referrers.iter().filter(orphan).cloned().collect()
+        platforms.into_iter().map(part).collect()
     }
 }
 
-/// A name as part of a file name: its last component and its tag.
-fn slug(label: &str) -> String {
-    let is_platform = !label.contains(':');
-    let last = if is_platform { label } else { label.rsplit('/').next().unwrap_or(label) };
+/// The images that need a part, and all that follows them.
+struct Units<'a> {
+    /// Without any image.
+    rest: Bundle<'a>,
+    /// All images but those that follow another.
+    list: Vec<BundleImage>,
+    attached: Vec<Attached>,
+    about: About,
+    /// Positions of what is about nothing here: it goes to the first part.
+    orphans: Vec<usize>,
+}
+
+impl<'a> Units<'a> {
+    fn of(mut bundle: Bundle<'a>) -> Units<'a> {
+        let all = bundle.take_attached();
+        let mut list = std::mem::take(&mut bundle.images);
+        let mut there: HashSet<Digest> =
+            list.iter().flat_map(|image| bundle.documents(image)).collect();
+        there.extend(all.iter().flat_map(|attached| attached.documents(&bundle)));
+        let (mut attached, mut orphans) = (Vec::new(), Vec::new());
+        for own in all {
+            let follows = own.subject().is_some_and(|subject| there.contains(&subject));
+            match own {
+                // An image that is about nothing here stands for itself.
+                Attached::Image(mut image) if !follows => {
+                    image.follows = false;
+                    list.push(*image);
+                }
+                own => {
+                    orphans.extend((!follows).then_some(attached.len()));
+                    attached.push(own);
+                }
+            }
+        }
+        list.sort_by_cached_key(BundleImage::order);
+        let about = About::new(&attached);
+        Units { rest: bundle, list, attached, about, orphans }
+    }
+
+    /// Some units, and what follows them.
+    fn part(&self, units: Range<usize>) -> Bundle<'a> {
+        let is_first = units.start == 0;
+        let mut part = self.rest.with(self.list[units].to_vec(), Vec::new());
+        let documents = part.images.iter().flat_map(|image| part.documents(image)).collect();
+        let seeds = if is_first { self.orphans.clone() } else { Vec::new() };
+        for at in self.about.closure(&part, &self.attached, documents, seeds) {
+            part.attach(self.attached[at].clone());
+        }
+        part.sort_attached();
+        part
+    }
+
+    /// Parts as full as they may be.
+    fn by_size(&self, most: u64, layout: &Layout) -> Result<Vec<(String, Bundle<'a>)>> {
+        let mut parts = Vec::new();
+        let mut from = 0;
+        while from < self.list.len() {
+            let len = |count: usize| -> Result<u64> {
+                Ok(self.part(from..from + count).output(layout)?.plan()?.len())
+            };
+            let alone = len(1)?;
+            if alone > most {
+                let label = self.list[from].label();
+                let message = format!("{label} alone is larger than a part may be");
+                return Err(Error::new(Code::PartSize, message).expected_found(
+                    format!("at most {most} bytes ({})", text::size(most)),
+                    format!("{alone} ({})", text::size(alone)),
+                ));
+            }
+            let left = self.list.len() - from;
+            // More images are never fewer bytes: double until it is too much,
+            // then halve the doubt.
+            let (mut fits, mut too_many) = (1, left + 1);
+            while fits + 1 < too_many {
+                let next = match too_many > left {
+                    true => (fits * 2).min(left),
+                    false => fits.midpoint(too_many),
+                };
+                if len(next)? <= most {
+                    fits = next;
+                } else {
+                    too_many = next;
+                }
+            }
+            parts.push((String::new(), self.part(from..from + fits)));
+            from += fits;
+        }
+        Ok(parts)
+    }
+}
+
+/// An image in a file name: the last component of its name and its tag, or its
+/// digest.
+fn slug_of_image(image: &BundleImage) -> String {
+    let label = image.label();
+    slug(label.rsplit('/').next().unwrap_or(&label))
+}
+
+/// A text as part of a file name.
+fn slug(text: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_') { c } else { '-' };
-    let text: String = last.chars().map(plain).take(80).collect();
+    let text: String = text.chars().map(plain).take(80).collect();
     text.trim_matches(['-', '.']).to_owned()
 }

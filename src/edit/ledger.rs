@@ -71,9 +71,9 @@ impl Ledger {
         self.entries.iter().all(|entry| entry.after.is_none() || entry.after == entry.before)
     }
 
-    /// The documents of archives, each with what becomes of it.
-    pub(crate) fn of(archives: &[&Archive], after: &dyn Fn(&Digest) -> Option<Digest>) -> Ledger {
-        let mut book = Book::new(after);
+    /// The documents of archives, each of which stays as it is.
+    pub(crate) fn of(archives: &[&Archive]) -> Ledger {
+        let mut book = Book::new(&|digest| Some(*digest));
         for archive in archives {
             archive.images().iter().for_each(|image| book.image(archive, image));
             archive.referrers().for_each(|top| book.referrer(archive, top));
@@ -81,9 +81,8 @@ impl Ledger {
         book.ledger
     }
 
-    /// Adds a document that was not there before.
-    pub(crate) fn add(&mut self, kind: LedgerKind, after: Digest, platform: Option<Platform>) {
-        self.entries.push(LedgerEntry { kind, before: None, after: Some(after), platform });
+    pub(crate) fn push(&mut self, entry: LedgerEntry) {
+        self.entries.push(entry);
     }
 }
 

@@ -3,7 +3,7 @@
 //! An [`Edit`] is what should change; [`Edit::plan`] turns it into the ordered
 //! pieces of the output. Nothing is written here, and the archive is only read.
 //! The documents themselves are edited by functions from bytes to bytes
-//! (`edit/documents.rs`), so that an archive that is indexed and one that streams by
+//! (`edit/documents/`), so that an archive that is indexed and one that streams by
 //! change alike.
 
 mod documents;

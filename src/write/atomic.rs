@@ -216,7 +216,7 @@ fn is_input(path: &Path, old: Option<&Metadata>, input: &Origin) -> bool {
     }
 }
 
-fn check_space(folder: &Path, size: Option<u64>) -> Result<()> {
+pub(super) fn check_space(folder: &Path, size: Option<u64>) -> Result<()> {
     let Some(needed) = size else { return Ok(()) };
     let Ok(stat) = rustix::fs::statvfs(folder) else { return Ok(()) };
     // Some file systems (network, overlay) say nothing.

@@ -162,6 +162,16 @@ impl Plan {
     }
 }
 
+/// Fails when a folder has no room for this many bytes, as far as its file
+/// system says. [`Plan::write_to`] asks for its own output.
+///
+/// # Errors
+///
+/// `E_NO_SPACE`.
+pub fn check_space(folder: impl AsRef<Path>, bytes: u64) -> Result<()> {
+    atomic::check_space(folder.as_ref(), Some(bytes))
+}
+
 /// Writes a file that is no archive (a report about one), whole or not at all.
 ///
 /// # Errors

@@ -258,7 +258,6 @@ fn the_two_views_agree() {
         ("", 2, 0),
         ("--default-platform linux/arm64", 1, 1),
         ("--default-platform s390x", 0, 0),
-        ("--default-platform windows/amd64", 2, 0),
         ("--platform linux/arm64 --platform linux/s390x", 1, 1),
         ("--platform linux/s390x --platform linux/arm64", 0, 0),
         ("--platform linux/s390x --platform linux/arm64 --default-platform arm64", 1, 1),
@@ -272,6 +271,13 @@ fn the_two_views_agree() {
         ids.sort();
         assert_eq!(seen.ids(), ids, "{args:?}");
         assert_verified(&room.path("out.tar"), true);
+    }
+    for (args, code, id) in [
+        ("--to hybrid --default-platform windows/amd64", 1, "E_PLATFORM_MISSING"),
+        ("--to hybrid --default-platform a/b/c/d", 2, "E_USAGE"),
+        ("--to oci --default-platform linux/arm64", 2, "E_USAGE"),
+    ] {
+        super::assert_refused(&run(&room, "convert", &input, &words(args)), code, id);
     }
 }
 

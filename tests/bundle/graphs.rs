@@ -170,7 +170,7 @@ fn open(bytes: Vec<u8>) -> Archive {
 }
 
 fn write(bundle: &Bundle<'_>, layout: &Layout) -> Result<Vec<u8>> {
-    let plan = bundle.plan(layout)?;
+    let plan = bundle.output(layout)?.plan()?;
     let mut bytes = Vec::new();
     plan.write_stream(&mut bytes, &WriteOptions::new())?;
     assert_eq!(plan.len(), bytes.len() as u64);
@@ -291,7 +291,7 @@ proptest! {
             let archive = |part: &Part<'_>| open(write(&part.bundle, &layout).unwrap());
             let archives: Vec<Archive> = parts.iter().map(archive).collect();
             if let SplitBy::Size(most) = by {
-                prop_assert!(parts.iter().all(|part| part.bundle.plan(&layout).unwrap().len() <= most));
+                prop_assert!(parts.iter().all(|part| part.bundle.output(&layout).unwrap().plan().unwrap().len() <= most));
             }
             let back = merge(&archives).unwrap();
             prop_assert!(back == whole, "{by:?}: {:?} {:?}", Seen::of(back.clone()).tops(), Seen::of(whole.clone()).tops());

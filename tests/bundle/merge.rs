@@ -238,7 +238,7 @@ fn sparse_files_complete_each_other() {
         assert!(!seen.dangling().is_empty());
         let out = room.path("merged.tar");
         let true_index = merge(&out, &inputs[1..], &["--force", "--index", "rewrite"]).ok();
-        assert!(true_index.err.contains("digests that changed"), "{}", true_index.err);
+        assert!(true_index.err.contains("\n  → sha256:"), "{}", true_index.err);
         Seen::at(&out).assert_sound();
         assert_verified(&out, true);
     }
@@ -247,7 +247,6 @@ fn sparse_files_complete_each_other() {
 /// Two indexes with a manifest in common are two images for containerd and one for docker, under two names: that is no
 /// contradiction.
 #[test]
-#[ignore = "read back, a name of the one item is taken for the other image's: E_IMG_CONFLICT"]
 fn two_indexes_that_share_a_manifest() {
     let room = Room::new();
     let multi = Multi::new("common", &["linux/amd64", "linux/arm64"]);

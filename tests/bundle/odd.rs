@@ -118,9 +118,20 @@ fn folders_for_parts() {
     room.write("full/mine", "mine");
     refused(&split(&full, &[]), 2, "E_OUT_EXISTS");
     assert_eq!(fs::read_dir(&full).unwrap().count(), 1);
-    split(&full, &["--force"]).ok();
+    // What no split wrote is not for split to remove.
+    refused(&split(&full, &["--force"]), 2, "E_OUT_EXISTS");
     assert_eq!(fs::read(full.join("mine")).unwrap(), b"mine");
-    assert_eq!(fs::read_dir(&full).unwrap().count(), 4);
+    assert_eq!(fs::read_dir(&full).unwrap().count(), 1);
+    // The parts of an earlier split go when there are new ones, all at once.
+    let parts = room.path("parts");
+    split(&parts, &[]).ok();
+    refused(&split(&parts, &[]), 2, "E_OUT_EXISTS");
+    ocitar(["split", arg(&input), arg(&parts), "--by", "size=1M", "--force"]).ok();
+    assert!(parts.join("001.tar").exists());
+    assert_eq!(fs::read_dir(&parts).unwrap().count(), 2);
+    room.write("parts/mine", "mine");
+    refused(&split(&parts, &["--force"]), 2, "E_OUT_EXISTS");
+    assert_eq!(fs::read_dir(&parts).unwrap().count(), 3);
     let empty = room.path("empty");
     fs::create_dir(&empty).unwrap();
     split(&empty, &[]).ok();

@@ -71,7 +71,8 @@ fn export(
     let selection =
         Selection::new().platforms(platforms(subset)).index(policy).attestations(attestations);
     let bundle = Bundle::gather(&[archive], &GatherOptions::new(), &Silent)?.select(&selection)?;
-    let plan = bundle.plan(&Layout::new(format.unwrap_or(bundle.format())))?;
+    let layout = Layout::new(format.unwrap_or(bundle.format()));
+    let plan = bundle.output(&layout)?.plan()?;
     let mut bytes = Vec::new();
     plan.write_stream(&mut bytes, &WriteOptions::new())?;
     assert_eq!(plan.len(), bytes.len() as u64);
@@ -121,7 +122,7 @@ fn expected(
         return Ok(kept);
     }
     let only: Vec<Leaf> = kept.into_iter().filter(|leaf| !leaf.is_attestation).collect();
-    if only.len() == 1 { Ok(only) } else { Err(Code::Usage) }
+    if only.len() == 1 { Ok(only) } else { Err(Code::PlatformChoice) }
 }
 
 #[test]
@@ -150,7 +151,12 @@ fn every_combination_of_oci_archives() {
                             continue;
                         }
                         let got = export(&archive, subset, policy, attestations, Some(format));
-                        let want = expected(&leaves, is_index, subset, policy, attestations);
+                        let mut want = expected(&leaves, is_index, subset, policy, attestations);
+                        let is_kept = attestations == Attestations::Keep;
+                        if name == "oras-attached" && format == Format::Docker && is_kept {
+                            // docker's format has no place for it.
+                            want = want.and(Err(Code::Referrer));
+                        }
                         check(&what, &before, root, got, want, policy, format);
                         done += 1;
                     }
@@ -326,7 +332,7 @@ fn the_command() {
         ),
         ("buildx-oci-three", three, "--platform arm64 --platform s390x", "1 E_PLATFORM_MISSING"),
         ("buildx-oci-three", three, "--platform linux/arm64/v9", "1 E_PLATFORM_MISSING"),
-        ("buildx-oci-three", three, "--index flatten", "2 E_USAGE"),
+        ("buildx-oci-three", three, "--index flatten", "1 E_PLATFORM_CHOICE"),
         ("buildx-oci-three", three, "--index flatten --platform arm", "linux/arm/v7"),
         ("buildx-oci-three", three, "--to docker", "1 E_PLATFORM_CHOICE"),
         ("ctr17-sparse-three", three, "", "linux/amd64"),

@@ -300,7 +300,8 @@ pub struct Writing {
     /// Replace an existing output
     #[arg(short, long)]
     pub force: bool,
-    /// none, gzip[:LEVEL] or zstd[:LEVEL] [default: by OUT's extension, else as IN]
+    /// none, gzip[:LEVEL] or zstd[:LEVEL] [default: by OUT's extension, else as
+    /// IN, of several: none]
     #[arg(long, value_name = "CODEC")]
     pub compress: Option<String>,
 }
@@ -407,7 +408,7 @@ pub struct Split {
     /// An archive, an OCI layout directory, or `-`
     #[arg(value_name = "IN")]
     pub input: PathBuf,
-    /// A new or empty folder for the parts
+    /// A folder for the parts: new, empty, or with --force that of an earlier split
     #[arg(value_name = "DIR")]
     pub output: PathBuf,
     /// image, platform, or size=N: at most N bytes a part, such as size=4GiB

@@ -1,145 +1,229 @@
-//! What became of images, for people and as data: what export, convert, merge
-//! and split say.
+//! From archives to bundles and out again: what export, convert, merge and split
+//! do alike.
 
-use ocitar::bundle::{Bundle, Lack, Missing, Outcome, OutcomeImage};
-use ocitar::digest::Digest;
-use ocitar::edit::Ledger;
+use std::path::{Path, PathBuf};
+
+use ocitar::archive::{Archive, Format};
+use ocitar::bundle::{Bundle, GatherOptions, IndexPolicy, Layout, Output, Platforms, Selection};
 use ocitar::error::{Code, Error, Result};
-use ocitar::platform::Platform;
-use ocitar::text::{printable, size};
-use ocitar::write::Written;
+use ocitar::platform::PlatformSpec;
+use ocitar::write::WriteOptions;
 use serde_json::{Value, json};
 
-use crate::changes::ledger_json;
-use crate::output::{self, Printer, table};
+use crate::args::{Common, Shape, To, Writing};
+use crate::output::{self, Printer};
+use crate::progress::Bar;
+use crate::{report, said, shape, writing};
 
-/// What becomes of a bundle, as data.
-pub fn outcome_json(bundle: &Bundle<'_>, outcome: &Outcome) -> Value {
-    let renamed = bundle.renamed().iter().map(|(old, new)| json!({ "old": old, "new": new }));
-    json!({
-        "images": images_json(outcome),
-        "dropped": bundle.dropped(),
-        "broken": bundle.broken(),
-        "left_out": { "blobs": outcome.left_out, "bytes": outcome.left_out_bytes },
-        "renamed": renamed.collect::<Vec<_>>(),
-        "ledger": ledger_json(&outcome.ledger),
-    })
+/// Who asks: they have different options to hint at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    Export,
+    Convert,
+    Merge,
+    Split,
 }
 
-pub fn images_json(outcome: &Outcome) -> Vec<Value> {
-    outcome.images.iter().map(image_json).collect()
+/// What a verb asks for.
+pub struct Request<'v> {
+    pub verb: Verb,
+    pub inputs: &'v [PathBuf],
+    /// A file, a folder, or `-`.
+    pub output: &'v Path,
+    pub gather: GatherOptions,
+    pub platforms: Platforms,
+    /// What becomes of indexes where the command line does not say.
+    pub index: IndexPolicy,
+    pub to: To,
+    pub shape: &'v Shape,
+    pub writing: &'v Writing,
 }
 
-fn image_json(image: &OutcomeImage) -> Value {
-    let platform = |platform: &Option<Platform>| {
-        platform.as_ref().map_or_else(|| "unknown".to_owned(), Platform::to_string)
-    };
-    json!({
-        "names": image.names,
-        "before": image.before.map(|digest| digest.to_string()),
-        "after": image.after.map(|digest| digest.to_string()),
-        "type": image.media_type.as_str(),
-        "shown": image.shown.map(|digest| digest.to_string()),
-        "platforms": image.platforms.iter().map(platform).collect::<Vec<_>>(),
-    })
+/// A request in which nothing is wrong.
+pub struct Job<'v> {
+    request: Request<'v>,
+    pub selection: Selection,
+    default_platform: Option<PlatformSpec>,
+    mtime: u64,
 }
 
-/// Says what was written, or what would be.
-pub fn say(
-    bundle: &Bundle<'_>,
-    outcome: &Outcome,
-    written: Option<&Written>,
-    bytes: u64,
-    printer: &Printer,
-) {
-    let mut changed = outcome.images.iter().filter(|image| image.before != image.after).peekable();
-    if changed.peek().is_some() {
-        printer.say("digests that changed:");
-    }
-    for image in changed {
-        let label = image.names.first().map_or("<none>", |name| name);
-        let (before, after) = (digest(image.before), digest(image.after));
-        printer.say(&format!("  {}\n    {before}\n  → {after}", printable(label)));
-    }
-    for (old, new) in bundle.renamed() {
-        printer.say(&format!("renamed {} to {new}", printable(old)));
-    }
-    if printer.verbose {
-        printer.say(ledger_table(&outcome.ledger).trim_end());
-    }
-    let mut parts = vec![count(outcome.images.len(), "image")];
-    parts.push(match written {
-        Some(written) => format!("wrote {} ({})", size(written.bytes), written.method.as_str()),
-        None => format!("would write {}", size(bytes)),
-    });
-    let mut list = |what: &str, labels: &[String]| {
-        if !labels.is_empty() {
-            let shown: Vec<_> = labels.iter().take(3).map(|label| printable(label)).collect();
-            let more = if labels.len() > 3 { ", …" } else { "" };
-            parts.push(format!("{what} {} ({}{more})", labels.len(), shown.join(", ")));
+impl<'v> Request<'v> {
+    /// Says what is wrong with the request before anything is read.
+    pub fn check(self, printer: &Printer) -> Result<Job<'v>> {
+        let Request { shape, writing, inputs, output, .. } = &self;
+        let selection = shape.selection(self.platforms.clone(), self.index)?;
+        let default_platform = shape.default_platform(self.to)?;
+        if self.verb != Verb::Split && *output == Path::new("-") {
+            writing::check_stdout(writing, printer)?;
         }
-    };
-    list("dropped", bundle.dropped());
-    list("broke", bundle.broken());
-    if outcome.left_out > 0 {
-        let out = size(outcome.left_out_bytes);
-        parts.push(format!("left out {}, {out}", count(outcome.left_out, "blob")));
+        if inputs.iter().filter(|input| **input == Path::new("-")).count() > 1 {
+            return Err(Error::new(Code::Usage, "standard input can be read once"));
+        }
+        if let Some(path) = &writing.report {
+            let options = WriteOptions::new().force(writing.force);
+            inputs.iter().try_for_each(|input| report::check(path, input, output, &options))?;
+        }
+        let mtime = shape::mtime()?;
+        Ok(Job { request: self, selection, default_platform, mtime })
     }
-    printer.say(&parts.join("; "));
 }
 
-fn digest(digest: Option<Digest>) -> String {
-    digest.map_or_else(|| "-".to_owned(), |digest| digest.to_string())
-}
-
-fn ledger_table(ledger: &Ledger) -> String {
-    let rows: Vec<Vec<String>> = ledger
-        .entries()
-        .iter()
-        .map(|entry| {
-            let platform = entry.platform.as_ref().map_or_else(|| "-".into(), Platform::to_string);
-            vec![entry.kind.as_str().into(), platform, digest(entry.before), digest(entry.after)]
-        })
-        .collect();
-    table(&["KIND", "PLATFORM", "BEFORE", "AFTER"], &rows)
-}
-
-/// A number of things, in words.
-pub fn count(n: usize, what: &str) -> String {
-    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
-}
-
-/// Says which platforms cannot be had, as a table or as data, and fails.
-pub fn missing(list: &[Missing], printer: &Printer, to_stdout: bool) -> Result<()> {
-    if list.is_empty() {
-        return Ok(());
+impl Job<'_> {
+    pub fn is_to_stdout(&self) -> bool {
+        self.request.verb != Verb::Split && self.request.output == Path::new("-")
     }
-    let said = |lack: Lack| match lack {
-        Lack::Unpromised => "not in the image".to_owned(),
-        Lack::Incomplete { present, needed } => format!("incomplete ({present}/{needed})"),
-        _ => "absent".to_owned(),
-    };
-    if printer.json && !to_stdout {
-        let rows = list.iter().map(|missing| {
-            json!({ "image": missing.image, "platform": missing.platform, "status": said(missing.lack) })
-        });
-        output::json_data(&json!({ "missing": rows.collect::<Vec<_>>() }))?;
-    } else {
-        let row = |missing: &Missing| {
-            vec![
-                printable(&missing.image).into_owned(),
-                printable(&missing.platform).into_owned(),
-                said(missing.lack),
-            ]
+
+    /// Whether a file may be written here.
+    pub fn check_output(&self, path: &Path) -> Result<()> {
+        let options = WriteOptions::new().force(self.request.writing.force);
+        self.request.inputs.iter().try_for_each(|input| options.check(path, input))
+    }
+
+    /// Opens every input. What is wrong with the content of one has been printed
+    /// when there are none.
+    pub fn open(&self, common: &Common, printer: &Printer) -> Result<Result<Vec<Archive>, u8>> {
+        let Request { inputs, output, writing, .. } = &self.request;
+        let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.filter(|_| !self.is_to_stdout());
+        let mut archives = Vec::new();
+        for input in *inputs {
+            match writing::open(input, writing, common, folder, printer)? {
+                Ok(archive) => archives.push(archive),
+                Err(code) => return Ok(Err(code)),
+            }
+        }
+        Ok(Ok(archives))
+    }
+
+    /// Gathers the images, and says which platforms of them are missing unless
+    /// each `part` has what there is of them.
+    pub fn gather<'a>(
+        &self,
+        archives: &'a [Archive],
+        part: bool,
+        common: &Common,
+        printer: &Printer,
+    ) -> Result<(Bundle<'a>, Layout)> {
+        let fail = |error| self.failed(archives, error);
+        let list: Vec<&Archive> = archives.iter().collect();
+        let bar = Bar::new(common, "reading");
+        let gather = self.request.gather.clone().jobs(common.jobs.map(usize::from));
+        let gathered = Bundle::gather(&list, &gather, &bar);
+        bar.finish();
+        let bundle = gathered.map_err(fail)?;
+        if !part {
+            let asked = self.request.platforms != Platforms::Complete;
+            let missing = bundle.missing(&self.selection);
+            said::missing(&missing, asked, printer, self.is_to_stdout()).map_err(fail)?;
+        }
+        let layout = self.layout(&bundle);
+        Ok((bundle, layout))
+    }
+
+    fn layout(&self, bundle: &Bundle<'_>) -> Layout {
+        let Request { to, shape, platforms, .. } = &self.request;
+        let format = match to {
+            To::Same => bundle.format(),
+            To::Hybrid => Format::Hybrid,
+            To::Oci => Format::Oci,
+            To::Docker => Format::Docker,
         };
-        let rows: Vec<Vec<String>> = list.iter().map(row).collect();
-        let lines = table(&["IMAGE", "PLATFORM", "STATUS"], &rows);
-        output::talk(format_args!("{}", lines.trim_end()));
+        let mut layout = Layout::new(format)
+            .digest_names(shape.digest_names)
+            .break_signatures(shape.break_signatures)
+            .mtime(self.mtime);
+        if let Platforms::Only(specs) = platforms {
+            layout = layout.prefer(specs.iter().cloned());
+        }
+        match self.default_platform.clone().filter(|_| format != Format::Oci) {
+            Some(platform) => layout.default_platform(platform),
+            None => layout,
+        }
     }
-    let message = match list.len() {
-        1 => "a platform that was asked for is missing; nothing was written".to_owned(),
-        n => format!("{n} platforms that were asked for are missing; nothing was written"),
-    };
-    Err(Error::new(Code::PlatformMissing, message)
-        .hint("without --platform and --all-platforms every complete platform is kept"))
+
+    /// Writes an output, or says what it would be; what is said is data, too.
+    pub fn write(
+        &self,
+        output: &Output<'_>,
+        path: &Path,
+        options: WriteOptions<'_>,
+        common: &Common,
+        printer: &Printer,
+    ) -> Result<Value> {
+        let plan = output.plan()?;
+        let mut value = said::whole_json(output);
+        value["output"] = path.display().to_string().into();
+        value["bytes"] = plan.len().into();
+        if self.request.writing.dry_run {
+            said::say(output, None, plan.len(), printer);
+        } else {
+            let written = writing::write(&plan, path, options, common)?;
+            value["written"] = json!({ "bytes": written.bytes, "method": written.method.as_str() });
+            said::say(output, Some(&written), plan.len(), printer);
+        }
+        Ok(value)
+    }
+
+    /// Writes the report, and prints the data.
+    pub fn report(&self, said: &Value, printer: &Printer) -> Result<()> {
+        let writing = self.request.writing;
+        if let Some(path) = &writing.report {
+            report::write(path, said, writing.force)?;
+        }
+        if printer.json {
+            output::json_data(said)?;
+        }
+        Ok(())
+    }
+
+    /// The error of work on archives, with what the verb has to offer; but one
+    /// that was written to meanwhile is to blame for any.
+    pub fn failed(&self, archives: &[Archive], error: Error) -> Error {
+        let changed = archives.iter().find_map(|archive| archive.check_unchanged().err());
+        match (changed, archives) {
+            (Some(changed), _) if error.code() != Code::Interrupted => changed,
+            (_, [only]) => self.hinted(error.in_archive(only.label())),
+            _ => self.hinted(error),
+        }
+    }
+
+    fn hinted(&self, error: Error) -> Error {
+        use Verb::{Convert, Export, Merge, Split};
+        let hint = match (error.code(), self.request.verb) {
+            (Code::PlatformChoice, Convert) => {
+                "--platform chooses one, --fan-out writes a file for each"
+            }
+            (Code::PlatformChoice, Export) => "--platform chooses one",
+            (Code::PlatformChoice, Split) => "--by platform makes a part for each",
+            (Code::PlatformChoice, Merge) => "--to hybrid keeps all of them",
+            (Code::NameCollision, Merge) => "--on-conflict first or last chooses one",
+            (Code::NameCollision, Export) => "--except DIGEST leaves one out",
+            (Code::NameCollision, _) => "`ocitar export IN OUT --except DIGEST` leaves one out",
+            (Code::Referrer, _) if self.request.to == To::Docker => {
+                "--to hybrid has a place for it, --break-signatures leaves it out"
+            }
+            (Code::Referrer, _) => {
+                "--index keep leaves the digest alone, --break-signatures leaves them out"
+            }
+            (Code::NoMatch, Export) if self.request.to == To::Docker => {
+                "--except leaves it out, --to hybrid keeps it"
+            }
+            (Code::NoMatch, _) if self.request.to == To::Docker => "--to hybrid keeps it",
+            (Code::PlatformMissing, Export)
+                if self.request.platforms == Platforms::Complete =>
+            {
+                "--except leaves an image out"
+            }
+            (Code::PlatformMissing, _) if self.request.platforms == Platforms::Complete => {
+                "`ocitar export IN OUT --except IMAGE` leaves it out"
+            }
+            (Code::PlatformMissing, _) => {
+                "without --platform and --all-platforms every complete platform is kept"
+            }
+            (Code::PartSize, _) => "--by image makes a part for each image, whatever its size",
+            (Code::Usage, _) if self.request.shape.digest_names => "--to hybrid or oci has",
+            _ => return error,
+        };
+        if error.hint_text().is_some() { error } else { error.hint(hint) }
+    }
 }

@@ -5,7 +5,7 @@ use ocitar::edit::{Change, Ledger, NamePlace, Outcome, Places, RenameRules};
 use ocitar::text::printable;
 use serde_json::{Value, json};
 
-use crate::output::{short_digest, table};
+use crate::output::{short_digest, table, wrapped};
 
 /// The changes of a run, with all they are about.
 pub struct Changes<'a> {
@@ -168,23 +168,6 @@ impl Row {
     fn unmatched(&self) -> Vec<String> {
         vec![self.old.clone(), self.new.clone()]
     }
-}
-
-/// Words on indented lines of at most a width, where no word is longer.
-fn wrapped(text: &str, width: usize) -> String {
-    let mut lines = String::new();
-    let mut line = "   ".to_owned();
-    for word in text.split(' ') {
-        let has_words = !line.trim().is_empty();
-        if has_words && line.chars().count() + 1 + word.chars().count() > width {
-            lines.push_str(&line);
-            lines.push('\n');
-            line = "     ".to_owned();
-        }
-        line.push(' ');
-        line.push_str(word);
-    }
-    format!("{lines}{line}\n")
 }
 
 #[cfg(test)]

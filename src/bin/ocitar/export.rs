@@ -1,142 +1,119 @@
-//! `ocitar export`, and `ocitar convert`, which is export with nothing selected.
+//! `ocitar export`; `ocitar convert`, which is export with nothing selected; and
+//! `ocitar merge`, which is export from several archives.
 
 use std::path::{Path, PathBuf};
 
 use ocitar::bundle::{Bundle, GatherOptions, IndexPolicy, Platforms, SplitBy};
+use ocitar::compress::Codec;
 use ocitar::error::{Code, Error, Result};
 use ocitar::write::WriteOptions;
 use serde_json::{Value, json};
 
-use crate::args::{Common, Convert, Export, Shape, To, Writing};
-use crate::output::{self, Printer};
-use crate::progress::Bar;
-use crate::{bundles, report, writing};
-
-/// What both verbs ask for.
-struct Request<'v> {
-    input: &'v Path,
-    output: &'v Path,
-    gather: GatherOptions,
-    platforms: Platforms,
-    to: To,
-    fan_out: bool,
-    shape: &'v Shape,
-    writing: &'v Writing,
-}
+use crate::args::{Common, Convert, Export, Merge};
+use crate::bundles::{Request, Verb};
+use crate::output::Printer;
+use crate::writing;
 
 pub fn export(verb: &Export, common: &Common, printer: &Printer) -> Result<u8> {
-    run(
-        Request {
-            input: &verb.input,
-            output: &verb.output,
-            gather: GatherOptions::new().only(&verb.references).except(&verb.except),
-            platforms: verb.platforms.platforms()?,
-            to: verb.to,
-            fan_out: false,
-            shape: &verb.shape,
-            writing: &verb.writing,
-        },
-        common,
-        printer,
-    )
+    let request = Request {
+        verb: Verb::Export,
+        inputs: std::slice::from_ref(&verb.input),
+        output: &verb.output,
+        gather: GatherOptions::new().only(&verb.references).except(&verb.except),
+        platforms: verb.platforms.platforms()?,
+        index: IndexPolicy::Rewrite,
+        to: verb.to,
+        shape: &verb.shape,
+        writing: &verb.writing,
+    };
+    run(request, false, common, printer)
 }
 
 pub fn convert(verb: &Convert, common: &Common, printer: &Printer) -> Result<u8> {
-    run(
-        Request {
-            input: &verb.input,
-            output: &verb.output,
-            gather: GatherOptions::new(),
-            platforms: verb.platforms.platforms()?,
-            to: verb.to,
-            fan_out: verb.fan_out,
-            shape: &verb.shape,
-            writing: &verb.writing,
-        },
-        common,
-        printer,
-    )
+    let request = Request {
+        verb: Verb::Convert,
+        inputs: std::slice::from_ref(&verb.input),
+        output: &verb.output,
+        gather: GatherOptions::new(),
+        platforms: verb.platforms.platforms()?,
+        index: IndexPolicy::Rewrite,
+        to: verb.to,
+        shape: &verb.shape,
+        writing: &verb.writing,
+    };
+    run(request, verb.fan_out, common, printer)
 }
 
-fn run(request: Request<'_>, common: &Common, printer: &Printer) -> Result<u8> {
-    let Request { input, output, writing, shape, .. } = request;
-    // What is wrong with the request is said before anything is read.
-    let selection = shape.selection(request.platforms.clone(), IndexPolicy::Rewrite)?;
-    let to_stdout = output == Path::new("-");
-    if to_stdout {
-        if request.fan_out {
-            return Err(Error::new(Code::Usage, "--fan-out writes several files, not a stream"));
-        }
-        writing::check_stdout(writing, printer)?;
+pub fn merge(verb: &Merge, common: &Common, printer: &Printer) -> Result<u8> {
+    let mut gather = GatherOptions::new();
+    if let Some(conflict) = verb.on_conflict {
+        gather = gather.on_conflict(conflict.into());
     }
+    let request = Request {
+        verb: Verb::Merge,
+        inputs: &verb.inputs,
+        output: &verb.output,
+        gather,
+        platforms: Platforms::Complete,
+        index: IndexPolicy::Keep,
+        to: verb.to,
+        shape: &verb.shape,
+        writing: &verb.writing,
+    };
+    run(request, false, common, printer)
+}
+
+/// Writes one output, or one for each platform.
+fn run(request: Request<'_>, fan_out: bool, common: &Common, printer: &Printer) -> Result<u8> {
+    let (output, writing) = (request.output, request.writing);
+    let job = request.check(printer)?;
+    if fan_out && job.is_to_stdout() {
+        return Err(Error::new(Code::Usage, "--fan-out writes several files, not a stream"));
+    }
+    let is_file = !job.is_to_stdout() && !writing.dry_run;
     let codec = writing.codec(Some(output))?;
-    let options = WriteOptions::new().force(writing.force);
-    if !to_stdout && !writing.dry_run && !request.fan_out {
-        options.check(output, input)?;
+    if is_file && !fan_out {
+        job.check_output(output)?;
         writing::warn_of_links(output, printer);
     }
-    if let Some(path) = &writing.report {
-        report::check(path, input, output, &options)?;
-    }
-    let folder = output.parent().filter(|folder| !to_stdout && !folder.as_os_str().is_empty());
-    let archive = match writing::open(input, writing, common, folder, printer)? {
-        Ok(archive) => archive,
+    let archives = match job.open(common, printer)? {
+        Ok(archives) => archives,
         Err(code) => return Ok(code),
     };
-    let fail = |error: Error| writing::failed(&archive, error);
-    let bar = Bar::new(common, "reading");
-    let gather = request.gather.jobs(common.jobs.map(usize::from));
-    let gathered = Bundle::gather(&[&archive], &gather, &bar);
-    bar.finish();
-    let gathered = gathered.map_err(fail)?;
-    let layout = shape.layout(request.to, &gathered, &request.platforms)?;
-    let options = options.codec(codec.unwrap_or(archive.compression().into()));
-    if !request.fan_out {
-        bundles::missing(&gathered.missing(&selection), printer, to_stdout).map_err(fail)?;
-    }
+    let fail = |error: Error| job.failed(&archives, error);
+    let (gathered, layout) = job.gather(&archives, fan_out, common, printer)?;
+    let own: Codec = match &archives[..] {
+        [only] => only.compression().into(),
+        _ => Codec::default(),
+    };
+    let options = WriteOptions::new().force(writing.force).codec(codec.unwrap_or(own));
     // Each output and what goes into it.
-    let bundles: Vec<(PathBuf, Bundle<'_>)> = if request.fan_out {
-        let parts = gathered.split(SplitBy::Platform, &selection, &layout).map_err(fail)?;
+    let bundles: Vec<(PathBuf, Bundle<'_>)> = if fan_out {
+        let parts = gathered.split(SplitBy::Platform, &job.selection, &layout).map_err(fail)?;
         let path = |content: &str| match content {
             "" => output.to_owned(),
             content => beside(output, content),
         };
         parts.into_iter().map(|part| (path(&part.content), part.bundle)).collect()
     } else {
-        vec![(output.to_owned(), gathered.select(&selection).map_err(fail)?)]
+        vec![(output.to_owned(), gathered.select(&job.selection).map_err(fail)?)]
     };
-    let mut plans = Vec::new();
+    let mut outputs = Vec::new();
     for (path, bundle) in &bundles {
-        if request.fan_out && !writing.dry_run {
-            options.check(path, input)?;
+        if fan_out && is_file {
+            job.check_output(path)?;
         }
-        plans.push(bundle.plan(&layout).map_err(fail)?);
+        outputs.push((path, bundle.output(&layout).map_err(fail)?));
     }
     let mut said: Vec<Value> = Vec::new();
-    for ((path, bundle), plan) in bundles.iter().zip(&plans) {
-        if request.fan_out {
+    for (path, output) in &outputs {
+        if fan_out {
             printer.say(&format!("{}:", path.display()));
         }
-        let outcome = bundle.outcome(&layout).map_err(fail)?;
-        let mut value = bundles::outcome_json(bundle, &outcome);
-        value["output"] = path.display().to_string().into();
-        value["bytes"] = plan.len().into();
-        if writing.dry_run {
-            bundles::say(bundle, &outcome, None, plan.len(), printer);
-        } else {
-            let written = writing::write(plan, path, options, common)?;
-            value["written"] = json!({ "bytes": written.bytes, "method": written.method.as_str() });
-            bundles::say(bundle, &outcome, Some(&written), plan.len(), printer);
-        }
-        said.push(value);
+        said.push(job.write(output, path, options, common, printer)?);
     }
-    let said = if request.fan_out { json!({ "outputs": said }) } else { said.remove(0) };
-    if let Some(path) = &writing.report {
-        report::write(path, &said, writing.force)?;
-    }
-    if printer.json {
-        output::json_data(&said)?;
-    }
+    let said = if fan_out { json!({ "outputs": said }) } else { said.remove(0) };
+    job.report(&said, printer)?;
     Ok(0)
 }
 

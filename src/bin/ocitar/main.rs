@@ -10,13 +10,13 @@ mod export;
 mod in_place;
 mod inspect;
 mod ls;
-mod merge;
 mod output;
 mod progress;
 mod recover;
 mod report;
 mod retag;
 mod rules;
+mod said;
 mod shape;
 mod split;
 mod stream;
@@ -53,7 +53,7 @@ fn main() -> ExitCode {
         }
         Verb::Export(verb) => export::export(verb, &cli.common, &printer),
         Verb::Convert(verb) => export::convert(verb, &cli.common, &printer),
-        Verb::Merge(verb) => merge::run(verb, &cli.common, &printer),
+        Verb::Merge(verb) => export::merge(verb, &cli.common, &printer),
         Verb::Split(verb) => split::run(verb, &cli.common, &printer),
         Verb::Recover(verb) => recover::run(verb, &printer),
     };

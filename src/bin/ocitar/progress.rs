@@ -1,8 +1,8 @@
 //! A bar for people who wait, and an ear for signals.
 
 use std::io::{self, IsTerminal};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ocitar::error::{Error, Result};
@@ -14,11 +14,12 @@ use crate::args::Common;
 /// Shows how much is done, on a terminal.
 pub struct Bar {
     bar: ProgressBar,
-    signals: Signals,
 }
 
-/// The signals that end the work, and whether each has come.
-type Signals = [(i32, Arc<AtomicBool>); 3];
+/// The signals that end the work, and whether each has come: of a run that
+/// writes several files, in any of them or between two.
+static SIGNALS: LazyLock<[(i32, Arc<AtomicBool>); 3]> =
+    LazyLock::new(|| [SIGINT, SIGTERM, SIGHUP].map(|signal| (signal, Arc::default())));
 
 /// The signal that ended the work.
 static SIGNAL: AtomicI32 = AtomicI32::new(SIGINT);
@@ -39,24 +40,7 @@ impl Bar {
         if let Ok(style) = style {
             bar.set_style(style);
         }
-        let signals = [SIGINT, SIGTERM, SIGHUP].map(|signal| (signal, Arc::default()));
-        Bar { bar, signals }
-    }
-
-    /// From here on a first SIGINT, SIGTERM or SIGHUP asks the work to stop, so that a
-    /// half-written file is removed; a second one ends the process at once.
-    pub fn catch_signals(&self) -> Result<()> {
-        for (signal, flag) in &self.signals {
-            let again = signal_hook::flag::register_conditional_shutdown(
-                *signal,
-                128 + signal,
-                Arc::clone(flag),
-            );
-            let registered =
-                again.and_then(|_| signal_hook::flag::register(*signal, Arc::clone(flag)));
-            registered.map_err(|e| Error::io("signals", e))?;
-        }
-        Ok(())
+        Bar { bar }
     }
 
     pub fn finish(&self) {
@@ -74,12 +58,31 @@ impl Progress for Bar {
     }
 
     fn is_cancelled(&self) -> bool {
-        let came = self.signals.iter().find(|(_, flag)| flag.load(Ordering::Relaxed));
+        let came = SIGNALS.iter().find(|(_, flag)| flag.load(Ordering::Relaxed));
         if let Some((signal, _)) = came {
             SIGNAL.store(*signal, Ordering::Relaxed);
         }
         came.is_some()
     }
+}
+
+/// From here on a first SIGINT, SIGTERM or SIGHUP asks the work to stop, so that a
+/// half-written file is removed; a second one ends the process at once.
+pub fn catch_signals() -> Result<()> {
+    static ONCE: AtomicBool = AtomicBool::new(false);
+    if ONCE.swap(true, Ordering::Relaxed) {
+        return Ok(());
+    }
+    for (signal, flag) in SIGNALS.iter() {
+        let again = signal_hook::flag::register_conditional_shutdown(
+            *signal,
+            128 + signal,
+            Arc::clone(flag),
+        );
+        let registered = again.and_then(|_| signal_hook::flag::register(*signal, Arc::clone(flag)));
+        registered.map_err(|e| Error::io("signals", e))?;
+    }
+    Ok(())
 }
 
 /// Makes of the signals that files may send what other failures of theirs are:

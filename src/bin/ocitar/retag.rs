@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::args::{Common, Retag};
 use crate::changes::{Changes, Counts};
 use crate::output::{self, Printer};
-use crate::progress::Bar;
+use crate::progress::{Bar, catch_signals};
 use crate::rules::rules;
 use crate::{in_place, report, stream, verify, writing};
 
@@ -75,7 +75,7 @@ pub fn run(
     let written = if to_stdout {
         plan.write_stream(&mut io::stdout().lock(), &options)
     } else {
-        bar.catch_signals()?;
+        catch_signals()?;
         match verb.in_place {
             Some(how) => in_place::write(&plan, &verb.input, how, &options, printer),
             None => plan.write_to(output, &options),

@@ -1,7 +1,6 @@
 //! From the command line to what the library is asked for.
 
-use ocitar::archive::Format;
-use ocitar::bundle::{Attestations, Bundle, IndexPolicy, Layout, OnConflict, Platforms, Selection};
+use ocitar::bundle::{Attestations, IndexPolicy, OnConflict, Platforms, Selection};
 use ocitar::error::{Code, Error, Result};
 use ocitar::platform::PlatformSpec;
 
@@ -67,27 +66,19 @@ impl Shape {
             .break_signatures(self.break_signatures))
     }
 
-    /// How the output is laid out.
-    pub fn layout(&self, to: To, bundle: &Bundle<'_>, platforms: &Platforms) -> Result<Layout> {
-        let format = match to {
-            To::Same => bundle.format(),
-            To::Hybrid => Format::Hybrid,
-            To::Oci => Format::Oci,
-            To::Docker => Format::Docker,
-        };
-        let mut prefer = Vec::new();
-        if let Some(text) = &self.default_platform {
-            prefer.push(spec(text)?);
+    /// Which platform a docker view is to show.
+    pub fn default_platform(&self, to: To) -> Result<Option<PlatformSpec>> {
+        let Some(text) = &self.default_platform else { return Ok(None) };
+        if to == To::Oci {
+            let message = "--default-platform is for the docker view, and --to oci has none";
+            return Err(Error::new(Code::Usage, message));
         }
-        if let Platforms::Only(specs) = platforms {
-            prefer.extend(specs.iter().cloned());
-        }
-        Ok(Layout::new(format).prefer(prefer).digest_names(self.digest_names).mtime(mtime()?))
+        spec(text).map(Some)
     }
 }
 
 /// The time of every member: 0, or what the environment asks for.
-fn mtime() -> Result<u64> {
+pub fn mtime() -> Result<u64> {
     const NAME: &str = "SOURCE_DATE_EPOCH";
     let Some(value) = std::env::var_os(NAME).filter(|value| !value.is_empty()) else {
         return Ok(0);

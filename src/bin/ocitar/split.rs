@@ -1,20 +1,23 @@
 //! `ocitar split`: one archive becomes several.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ocitar::bundle::{Bundle, GatherOptions, IndexPolicy, Platforms, SplitBy};
-use ocitar::compress::Codec;
+use ocitar::bundle::{GatherOptions, IndexPolicy, Output, Platforms, SplitBy};
+use ocitar::compress::{Codec, Compression};
 use ocitar::error::{Code, Error, Result};
 use ocitar::text::{parse_size, size};
-use ocitar::write::WriteOptions;
+use ocitar::write::{WriteOptions, check_space};
+use rustix::fs::{CWD, RenameFlags};
 use serde_json::{Value, json};
 
 use crate::args::{Common, Split};
-use crate::output::{self, Printer};
-use crate::progress::Bar;
-use crate::{bundles, report, writing};
+use crate::bundles::{Request, Verb};
+use crate::changes::ledger_json;
+use crate::output::Printer;
+use crate::{report, said, writing};
 
 /// The file that says what is in which part.
 const PARTS: &str = "parts.json";
@@ -24,62 +27,116 @@ pub fn run(verb: &Split, common: &Common, printer: &Printer) -> Result<u8> {
     if verb.output == Path::new("-") {
         return Err(Error::new(Code::Usage, "split writes a folder, not a stream"));
     }
-    let policy = if by == SplitBy::Platform { IndexPolicy::Rewrite } else { IndexPolicy::Keep };
-    let selection = verb.shape.selection(Platforms::Complete, policy)?;
+    let index = match by {
+        SplitBy::Platform => IndexPolicy::Rewrite,
+        _ => IndexPolicy::Keep,
+    };
+    let request = Request {
+        verb: Verb::Split,
+        inputs: std::slice::from_ref(&verb.input),
+        output: &verb.output,
+        gather: GatherOptions::new(),
+        platforms: Platforms::Complete,
+        index,
+        to: verb.to,
+        shape: &verb.shape,
+        writing: &verb.writing,
+    };
+    let job = request.check(printer)?;
+    let is_dry = verb.writing.dry_run;
     let codec = verb.writing.codec(None)?;
-    let folder = Folder::new(&verb.output, verb.writing.force || verb.writing.dry_run)?;
-    let options = WriteOptions::new().force(verb.writing.force);
-    if let Some(path) = &verb.writing.report {
-        report::check(path, &verb.input, &verb.output, &options)?;
-    }
-    let archive = match writing::open(&verb.input, &verb.writing, common, folder.parent(), printer)?
-    {
-        Ok(archive) => archive,
+    let folder = match is_dry {
+        true => None,
+        false => Some(Folder::new(&verb.output, &verb.input, verb.writing.force)?),
+    };
+    let archives = match job.open(common, printer)? {
+        Ok(archives) => archives,
         Err(code) => return Ok(code),
     };
-    let fail = |error: Error| writing::failed(&archive, error);
-    let bar = Bar::new(common, "reading");
-    let gather = GatherOptions::new().jobs(common.jobs.map(usize::from));
-    let gathered = Bundle::gather(&[&archive], &gather, &bar);
-    bar.finish();
-    let gathered = gathered.map_err(fail)?;
-    let layout = verb.shape.layout(verb.to, &gathered, &Platforms::Complete)?;
-    bundles::missing(&gathered.missing(&selection), printer, false).map_err(fail)?;
-    let parts = gathered.split(by, &selection, &layout).map_err(fail)?;
-    let codec: Codec = codec.unwrap_or(archive.compression().into());
+    let fail = |error: Error| job.failed(&archives, error);
+    let (gathered, layout) = job.gather(&archives, false, common, printer)?;
+    let parts = gathered.split(by, &job.selection, &layout).map_err(fail)?;
+    let own = archives.first().map_or(Compression::None, |archive| archive.compression());
+    let codec: Codec = codec.unwrap_or(own.into());
+    let mut outputs = Vec::new();
     let mut plans = Vec::new();
     for part in &parts {
-        plans.push(part.bundle.plan(&layout).map_err(fail)?);
+        let output = part.bundle.output(&layout).map_err(fail)?;
+        plans.push(output.plan().map_err(fail)?);
+        outputs.push(output);
     }
-    let folder = if verb.writing.dry_run { folder } else { folder.start()? };
-    let mut said: Vec<Value> = Vec::new();
-    for (part, plan) in parts.iter().zip(&plans) {
-        let file = format!("{}.tar{}", part.name, extension(codec));
-        let outcome = part.bundle.outcome(&layout).map_err(fail)?;
-        let images = bundles::images_json(&outcome);
-        let mut value = json!({ "file": file, "bytes": plan.len(), "images": images });
-        let bytes = if verb.writing.dry_run {
-            plan.len()
-        } else {
-            let path = folder.path().join(&file);
-            writing::write(plan, &path, options.codec(codec), common)?.bytes
-        };
-        value["bytes"] = bytes.into();
-        let images = bundles::count(outcome.images.len(), "image");
-        printer.say(&format!("{file}: {images}, {}", size(bytes)));
-        said.push(value);
+    let mut written: Vec<u64> = plans.iter().map(|plan| plan.len()).collect();
+    let files: Vec<String> =
+        parts.iter().map(|part| format!("{}.tar{}", part.name, extension(codec))).collect();
+    let folder = folder.map(Folder::start).transpose()?;
+    if let Some(folder) = &folder {
+        if codec.compression == Compression::None {
+            check_space(folder.path(), written.iter().sum())?;
+        }
+        let options = WriteOptions::new().codec(codec);
+        for ((plan, file), bytes) in plans.iter().zip(&files).zip(&mut written) {
+            *bytes = writing::write(plan, &folder.path().join(file), options, common)?.bytes;
+        }
     }
-    let said = json!({ "parts": said });
-    if !verb.writing.dry_run {
-        folder.finish(&said)?;
+    let rows = files.iter().zip(&outputs).zip(&written);
+    let said: Vec<Value> =
+        rows.clone().map(|((file, output), bytes)| part_json(file, output, *bytes)).collect();
+    let said = json!({
+        "parts": said,
+        "dropped": dropped(&outputs),
+        "broken": broken(&outputs),
+        "left_out": said::left_out_json(&outputs),
+    });
+    if let Some(folder) = folder {
+        folder.finish(&said, printer)?;
     }
-    if let Some(path) = &verb.writing.report {
-        report::write(path, &said, verb.writing.force)?;
+    for ((file, output), bytes) in rows {
+        let images = said::count(output.images().len(), "image");
+        printer.say(&format!("{file}: {images}, {}", size(*bytes)));
+        if printer.verbose {
+            printer.say(said::ledger_text(&output.written()).trim_end());
+        }
     }
-    if printer.json {
-        output::json_data(&said)?;
-    }
+    let dropped = dropped(&outputs);
+    said::list("dropped", dropped.iter().copied(), printer);
+    let word = if is_dry { "would write" } else { "wrote" };
+    let parts = said::count(outputs.len(), "part");
+    printer.say(&format!("{parts}; {word} {}", size(written.iter().sum())));
+    job.report(&said, printer)?;
     Ok(0)
+}
+
+fn part_json(file: &str, output: &Output<'_>, bytes: u64) -> Value {
+    let mut value = said::output_json(output);
+    let part = json!({
+        "file": file,
+        "bytes": bytes,
+        "images": value["images"].take(),
+        "renamed": value["renamed"].take(),
+        "ledger": ledger_json(&output.written()),
+    });
+    part
+}
+
+/// What is in none of the parts.
+fn dropped<'o>(outputs: &'o [Output<'_>]) -> Vec<&'o str> {
+    let Some((first, rest)) = outputs.split_first() else { return Vec::new() };
+    let rest: Vec<HashSet<&str>> =
+        rest.iter().map(|o| o.dropped().iter().map(String::as_str).collect()).collect();
+    let all = first.dropped().iter().map(String::as_str);
+    all.filter(|label| rest.iter().all(|dropped| dropped.contains(label))).collect()
+}
+
+/// What went although it was about something that is in a part.
+fn broken(outputs: &[Output<'_>]) -> Vec<Value> {
+    let mut seen = HashSet::new();
+    let mut all: Vec<Value> = Vec::new();
+    for output in outputs {
+        let list = said::output_json(output)["broken"].take();
+        all.extend(list.as_array().into_iter().flatten().cloned());
+    }
+    all.retain(|broken| seen.insert(broken.to_string()));
+    all
 }
 
 fn by(text: &str) -> Result<SplitBy> {
@@ -94,7 +151,6 @@ fn by(text: &str) -> Result<SplitBy> {
 }
 
 fn extension(codec: Codec) -> &'static str {
-    use ocitar::compress::Compression;
     match codec.compression {
         Compression::Gzip => ".gz",
         Compression::Zstd => ".zst",
@@ -104,45 +160,60 @@ fn extension(codec: Codec) -> &'static str {
     }
 }
 
-/// Where the parts go: all of them appear at once, under a folder that is new
-/// or was empty.
+/// Where the parts go: all of them appear at once, in a folder that is new, was
+/// empty, or held the parts of an earlier split and nothing else.
 struct Folder {
     path: PathBuf,
     /// The folder that takes the name when all is done.
     temporary: Option<tempfile::TempDir>,
-    replaces: bool,
+    /// The files in the folder it takes the place of.
+    old: Vec<PathBuf>,
 }
 
 impl Folder {
-    fn new(path: &Path, replaces: bool) -> Result<Folder> {
+    fn new(path: &Path, input: &Path, force: bool) -> Result<Folder> {
         let label = || path.display().to_string();
-        let is_free = match fs::read_dir(path) {
-            Ok(mut items) => items.next().is_none(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+        let fail = |error: io::Error| Error::io(path, error);
+        let mut old = Vec::new();
+        match fs::read_dir(path) {
+            Ok(items) => {
+                for item in items {
+                    old.push(PathBuf::from(item.map_err(fail)?.file_name()));
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
                 let message = "the output of split is a folder";
                 return Err(Error::new(Code::Usage, message).in_archive(label()));
             }
-            Err(error) => return Err(Error::io(path, error)),
-        };
-        if !is_free && !replaces {
+            Err(error) => return Err(fail(error)),
+        }
+        if !old.is_empty() && !force {
             return Err(Error::new(Code::OutExists, "the folder is not empty")
                 .in_archive(label())
-                .hint("--force writes the parts into it"));
+                .hint("--force replaces the parts of an earlier split"));
         }
-        Ok(Folder { path: path.to_owned(), temporary: None, replaces: !is_free })
+        let inside = |input: PathBuf| input.parent() == path.canonicalize().ok().as_deref();
+        if input.canonicalize().is_ok_and(inside) {
+            let message = "the input is in the folder that would be replaced";
+            return Err(Error::new(Code::OutSame, message).in_archive(label()));
+        }
+        let parts = parts_of(&path.join(PARTS));
+        if let Some(other) = old.iter().find(|file| !parts.contains(*file)) {
+            let message = format!("holds \"{}\", which is no part of a split", other.display());
+            return Err(Error::new(Code::OutExists, message).in_archive(label()));
+        }
+        Ok(Folder { path: path.to_owned(), temporary: None, old })
     }
 
-    fn parent(&self) -> Option<&Path> {
-        self.path.parent().filter(|parent| !parent.as_os_str().is_empty())
+    fn parent(&self) -> &Path {
+        let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        parent.unwrap_or(Path::new("."))
     }
 
     fn start(mut self) -> Result<Folder> {
-        if !self.replaces {
-            let parent = self.parent().unwrap_or(Path::new("."));
-            let folder = tempfile::Builder::new().prefix(".ocitar.").tempdir_in(parent);
-            self.temporary = Some(folder.map_err(|e| Error::io(parent, e))?);
-        }
+        let folder = tempfile::Builder::new().prefix(".ocitar.").tempdir_in(self.parent());
+        self.temporary = Some(folder.map_err(|e| Error::io(self.parent(), e))?);
         Ok(self)
     }
 
@@ -150,19 +221,47 @@ impl Folder {
         self.temporary.as_ref().map_or(&self.path, tempfile::TempDir::path)
     }
 
-    fn finish(self, said: &Value) -> Result<()> {
+    fn finish(mut self, said: &Value, printer: &Printer) -> Result<()> {
         report::write(&self.path().join(PARTS), said, true)?;
-        let Some(temporary) = self.temporary else { return Ok(()) };
+        let Some(temporary) = self.temporary.take() else { return Ok(()) };
         let fail = |e: io::Error| Error::io(&self.path, e);
         // A new folder is for everyone the umask allows, a temporary one is not.
         let mode = rustix::process::umask(rustix::fs::Mode::empty());
         rustix::process::umask(mode);
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o777 & !mode.as_raw_mode());
         fs::set_permissions(temporary.path(), mode).map_err(fail)?;
-        fs::rename(temporary.path(), &self.path).map_err(fail)?;
-        let _ = temporary.keep();
-        let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let parent = fs::File::open(parent.unwrap_or(Path::new(".")));
+        if self.old.is_empty() {
+            fs::rename(temporary.path(), &self.path).map_err(fail)?;
+            let _ = temporary.keep();
+        } else {
+            self.replace(temporary, printer)?;
+        }
+        let parent = fs::File::open(self.parent());
         parent.and_then(|parent| parent.sync_all()).map_err(fail)
     }
+
+    /// Exchanges the folders in one step, then removes the old one.
+    fn replace(&self, temporary: tempfile::TempDir, printer: &Printer) -> Result<()> {
+        let flags = RenameFlags::EXCHANGE;
+        rustix::fs::renameat_with(CWD, temporary.path(), CWD, &self.path, flags)
+            .map_err(|e| Error::io(&self.path, e.into()))?;
+        let folder = temporary.keep();
+        let removed = self.old.iter().try_for_each(|file| fs::remove_file(folder.join(file)));
+        if let Err(error) = removed.and_then(|()| fs::remove_dir(&folder)) {
+            let folder = folder.display();
+            printer.say(&format!("warning: the old parts are left in {folder}: {error}"));
+        }
+        Ok(())
+    }
+}
+
+/// The files an earlier split wrote, by what it said of them.
+fn parts_of(list: &Path) -> HashSet<PathBuf> {
+    let mut files = HashSet::new();
+    let Ok(text) = fs::read(list) else { return files };
+    files.insert(PathBuf::from(PARTS));
+    let said: Value = serde_json::from_slice(&text).unwrap_or_default();
+    let parts = said["parts"].as_array().into_iter().flatten();
+    files.extend(parts.filter_map(|part| part["file"].as_str()).map(PathBuf::from));
+    files
 }

@@ -12,7 +12,7 @@ use ocitar::write::WriteOptions;
 use crate::args::{Common, Retag};
 use crate::changes::Changes;
 use crate::output::Printer;
-use crate::progress::Bar;
+use crate::progress::{Bar, catch_signals};
 use crate::retag::summary;
 
 /// Whether an input is read in one pass.
@@ -45,7 +45,7 @@ pub fn run(
             pass.write_file(&verb.input, &mut out, &options)
         }
     } else {
-        bar.catch_signals()?;
+        catch_signals()?;
         if verb.input == dash {
             pass.write_stream_to("stdin", io::stdin().lock(), &verb.output, &options)
         } else {

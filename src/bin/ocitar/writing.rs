@@ -15,7 +15,7 @@ use ocitar::write::{WriteOptions, Written};
 
 use crate::args::{Common, Writing};
 use crate::output::Printer;
-use crate::progress::Bar;
+use crate::progress::{Bar, catch_signals};
 use crate::verify;
 
 impl Writing {
@@ -112,7 +112,7 @@ pub fn write(
     let written = if output == Path::new("-") {
         plan.write_stream(&mut io::stdout().lock(), &options)
     } else {
-        bar.catch_signals()?;
+        catch_signals()?;
         plan.write_to(output, &options)
     };
     bar.finish();
