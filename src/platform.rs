@@ -17,8 +17,9 @@ mod tests;
 /// A platform as an index or an image configuration states it.
 ///
 /// The fields are those of the OCI image specification, as read: nothing is
-/// normalised, and a field that is absent is empty. It prints as
-/// `os/architecture[/variant]`, and as `unknown` without an operating system.
+/// normalised, and a field that is absent is empty. It prints as what
+/// [`PlatformSpec`] reads, `linux/arm/v7` or `windows(10.0.17763+win32k)/amd64`,
+/// and as `unknown` without an operating system.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub struct Platform {
@@ -61,16 +62,25 @@ impl Platform {
     pub fn is_unknown(&self) -> bool {
         self.os == "unknown" || self.architecture == "unknown"
     }
+}
 
-    /// Prints it with version and features,
-    /// `windows(10.0.17763+win32k)/amd64`: what [`PlatformSpec`] reads.
-    pub fn format_all(&self) -> impl fmt::Display {
-        FormatAll(self)
-    }
-
-    fn join(&self, options: &str) -> String {
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.os.is_empty() {
-            return "unknown".to_owned();
+            return f.pad("unknown");
+        }
+        let mut features: Vec<&str> = self.os_features.iter().map(String::as_str).collect();
+        features.retain(|feature| !feature.is_empty());
+        features.sort_unstable();
+        features.dedup();
+
+        let mut options = encode_option(&self.os_version);
+        for feature in features {
+            options.push('+');
+            options.push_str(&encode_option(feature));
+        }
+        if !options.is_empty() {
+            options = format!("({options})");
         }
         let mut text = format!("{}{options}", self.os);
         for part in [&self.architecture, &self.variant] {
@@ -79,34 +89,7 @@ impl Platform {
                 text.push_str(part);
             }
         }
-        text
-    }
-}
-
-impl fmt::Display for Platform {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.join(""))
-    }
-}
-
-struct FormatAll<'a>(&'a Platform);
-
-impl fmt::Display for FormatAll<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut features: Vec<&str> = self.0.os_features.iter().map(String::as_str).collect();
-        features.retain(|feature| !feature.is_empty());
-        features.sort_unstable();
-        features.dedup();
-
-        let mut options = encode_option(&self.0.os_version);
-        for feature in features {
-            options.push('+');
-            options.push_str(&encode_option(feature));
-        }
-        if !options.is_empty() {
-            options = format!("({options})");
-        }
-        f.pad(&self.0.join(&options))
+        f.pad(&text)
     }
 }
 
@@ -206,7 +189,7 @@ impl FromStr for PlatformSpec {
 
 impl fmt::Display for PlatformSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        FormatAll(&self.0).fmt(f)
+        self.0.fmt(f)
     }
 }
 

@@ -195,6 +195,9 @@ containerd() {
   ctr images export $x/ctr17-single.tar $app
   ctr images export --all-platforms $x/ctr17-all-platforms.tar $multi
   ctr images export $x/ctr17-sparse.tar $multi
+  skopeo copy -q oci-archive:$x/buildx-oci-multi.tar oci-archive:$x/one.tar:registry.k8s.io/team/one:v1.0
+  ctr images import --no-unpack $x/one.tar >/dev/null
+  ctr images export --all-platforms $x/ctr17-shared-config.tar $multi registry.k8s.io/team/one:v1.0
   ctr images tag $app docker.io/library/app:edge >/dev/null
   ctr images export $x/ctr17-two-names.tar $app docker.io/library/app:edge
   ctr images export --skip-manifest-json $x/ctr17-oci-only.tar $app
@@ -205,7 +208,7 @@ containerd() {
   ctr images export $x/ctr17-digest-name.tar "example.com/team/app@$digest"
   ctr16 images import --no-unpack "$WORK/buildx-oci-single.tar" >/dev/null
   ctr16 images export "$WORK/ctr16-single.tar" $app
-  for name in single all-platforms sparse sparse-attested two-names oci-only digest-name; do keep ctr17-$name.tar; done
+  for name in single all-platforms shared-config sparse sparse-attested two-names oci-only digest-name; do keep ctr17-$name.tar; done
   keep ctr16-single.tar
   ctr_clean ctr; ctr_clean ctr16
 }

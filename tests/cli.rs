@@ -340,14 +340,18 @@ fn a_signal_leaves_nothing_behind() {
             let args = ["retag", "--force", arg(&input), arg(&path), NEW, "--compress", "gzip:9"];
             let mut child = command(args).stderr(Stdio::piped()).spawn().unwrap();
             let started = Instant::now();
-            // The output has no name yet.
+            // The output has no name yet. Before that one was opened to see whether
+            // it could be, and held nothing.
             let open = format!("/proc/{}/fd", child.id());
             let nameless = |path: std::path::PathBuf| {
                 path.starts_with(room.path("")) && path.to_string_lossy().ends_with(" (deleted)")
             };
             let has_begun = || {
                 let open = fs::read_dir(&open).into_iter().flatten().flatten();
-                open.into_iter().any(|fd| fs::read_link(fd.path()).is_ok_and(nameless))
+                open.into_iter().map(|fd| fd.path()).any(|fd| {
+                    fs::read_link(&fd).is_ok_and(nameless)
+                        && fs::metadata(&fd).is_ok_and(|file| file.len() > 0)
+                })
             };
             while !has_begun()
                 && started.elapsed() < Duration::from_secs(20)

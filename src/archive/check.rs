@@ -70,7 +70,10 @@ fn check_parts(archive: &Archive, findings: &mut Diagnostics) {
         }
         Some(format) if archive.images().is_empty() && !is_damaged => {
             let message = format!("no image in the archive, whose form is {format}");
-            findings.error(Error::new(Code::NoImages, message));
+            // What `export --attestations only` may leave.
+            let is_attached = archive.referrers().next().is_some();
+            let severity = if is_attached { Severity::Warning } else { Severity::Error };
+            findings.push(severity, Error::new(Code::NoImages, message));
         }
         Some(Format::Hybrid) if archive.documents.items.is_empty() => {
             let message = "manifest.json is empty: classic docker loads nothing and says nothing";

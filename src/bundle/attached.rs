@@ -96,14 +96,18 @@ impl<'a> Bundle<'a> {
         self.images = images;
         let mut all: Vec<Attached> =
             attached.into_iter().map(|image| Attached::Image(Box::new(image))).collect();
-        all.extend(std::mem::take(&mut self.referrers).into_iter().map(Attached::Referrer));
+        all.extend(
+            std::mem::take(&mut self.referrers)
+                .into_iter()
+                .map(|referrer| Attached::Referrer(Box::new(referrer))),
+        );
         all
     }
 
     pub(super) fn attach(&mut self, attached: Attached) {
         match attached {
             Attached::Image(image) => self.images.push(*image),
-            Attached::Referrer(referrer) => self.referrers.push(referrer),
+            Attached::Referrer(referrer) => self.referrers.push(*referrer),
         }
     }
 
@@ -122,7 +126,7 @@ impl<'a> Bundle<'a> {
 #[derive(Clone, Debug)]
 pub(super) enum Attached {
     Image(Box<BundleImage>),
-    Referrer(Referrer),
+    Referrer(Box<Referrer>),
 }
 
 impl Attached {

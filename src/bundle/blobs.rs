@@ -92,7 +92,7 @@ impl Leaf {
 
 /// A platform in full, as it would be asked for.
 pub(super) fn platform_text(platform: Option<&Platform>) -> String {
-    platform.map_or_else(|| "unknown".into(), |platform| platform.format_all().to_string())
+    platform.map_or_else(|| "unknown".into(), |platform| platform.to_string())
 }
 
 impl<'a> Blobs<'a> {

@@ -200,7 +200,8 @@ impl<'a> Bundle<'a> {
     }
 
     fn layer_bytes(&self, image: &BundleImage) -> u64 {
-        let manifests = image.leaves.iter().filter_map(|l| self.blobs.manifest(&l.descriptor.digest));
+        let manifests =
+            image.leaves.iter().filter_map(|l| self.blobs.manifest(&l.descriptor.digest));
         let sizes = manifests.flat_map(|manifest| &manifest.layers).map(|layer| layer.size);
         sizes.fold(0, u64::saturating_add)
     }

@@ -184,7 +184,13 @@ impl<'a> Bundle<'a> {
             let (names, rest): (Vec<_>, Vec<_>) =
                 std::mem::take(&mut image.names).into_iter().partition(BundleName::is_repo_tag);
             image.names = names;
-            bundle.dropped.extend(rest.iter().map(|name| name.key().to_owned()));
+            for name in rest {
+                // A new digest in a name that goes is no news.
+                let is_new = |(_, new): &(String, String)| new == name.key();
+                let old = bundle.renamed.iter().position(is_new);
+                let old = old.map(|at| bundle.renamed.remove(at).0);
+                bundle.dropped.push(old.unwrap_or_else(|| name.key().to_owned()));
+            }
         }
         bundle.images = images;
         Ok(bundle)
@@ -257,8 +263,8 @@ impl<'a> Bundle<'a> {
         tops.sort();
         tops.dedup();
         let media_type = string(MediaType::OCI_INDEX.as_str());
-        let mut json =
-            format!("{{\"schemaVersion\":2,\"mediaType\":{media_type},\"manifests\":[").into_bytes();
+        let mut json = format!("{{\"schemaVersion\":2,\"mediaType\":{media_type},\"manifests\":[")
+            .into_bytes();
         let images = tops.iter().map(|(_, top)| &top.raw);
         let all = images.chain(self.referrers.iter().map(|referrer| &referrer.raw));
         for (at, raw) in all.enumerate() {
@@ -298,7 +304,7 @@ impl<'a> Bundle<'a> {
         if let Some(spec) = &layout.default_platform
             && !platforms.iter().any(|platform| spec.matches(platform))
         {
-            let there: Vec<String> = platforms.iter().map(|p| p.format_all().to_string()).collect();
+            let there: Vec<String> = platforms.iter().map(|p| p.to_string()).collect();
             let message = format!("no image has the default platform {spec}");
             return Err(Error::new(Code::PlatformMissing, message)
                 .hint(format!("there are {}", there.join(", "))));

@@ -84,8 +84,9 @@ fn measure(entry: &Entry, archive: &Archive, progress: &dyn Progress) -> Result<
         Compression::Zstd => MediaType::OCI_LAYER_ZSTD,
         other => {
             let message = format!("there is no media type for layers in {other}");
-            return Err(Error::new(Code::MediaType, message)
-                .hint("load it into docker and save it again"));
+            return Err(
+                Error::new(Code::MediaType, message).hint("load it into docker and save it again")
+            );
         }
     };
     // Where its name is a digest of another kind, and true, it stays.
@@ -172,4 +173,3 @@ pub(super) fn descriptor_text(descriptor: &Descriptor) -> String {
         descriptor.size,
     )
 }
-

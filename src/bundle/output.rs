@@ -209,7 +209,8 @@ impl Output<'_> {
             known.extend(entry.before.map(|digest| (entry.kind, digest)));
         }
         for entry in self.bundle.before.entries() {
-            let Some(before) = entry.before.filter(|digest| !known.contains(&(entry.kind, *digest)))
+            let Some(before) =
+                entry.before.filter(|digest| !known.contains(&(entry.kind, *digest)))
             else {
                 continue;
             };

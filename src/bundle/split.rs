@@ -92,7 +92,7 @@ impl<'a> Bundle<'a> {
             return Ok(vec![(String::new(), self.select(selection)?)]);
         }
         let part = |platform: Platform| {
-            let name = slug(&platform.format_all().to_string());
+            let name = slug(&platform.to_string());
             Ok((name, self.select(&selection.clone().exactly(platform))?))
         };
         platforms.into_iter().map(part).collect()
@@ -200,6 +200,7 @@ fn slug_of_image(image: &BundleImage) -> String {
 /// A text as part of a file name.
 fn slug(text: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_') { c } else { '-' };
-    let text: String = text.chars().map(plain).take(80).collect();
-    text.trim_matches(['-', '.']).to_owned()
+    let mut text: Vec<char> = text.chars().map(plain).take(80).collect();
+    text.dedup_by(|a, b| (*a, *b) == ('-', '-'));
+    text.into_iter().collect::<String>().trim_matches(['-', '.']).to_owned()
 }

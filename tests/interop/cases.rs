@@ -163,6 +163,14 @@ pub fn all() -> Vec<Case> {
         new("ctr17-single.tar", &[TEAM]),
         new("ctr17-oci-only.tar", &[TEAM]),
         new("ctr17-all-platforms.tar", &[multi]),
+        Case::new(
+            "ctr17-shared-config.tar",
+            &["--prefix", "registry.k8s.io/team=registry.example.com/team"],
+            &[
+                (multi, "registry.example.com/team/multi:v1.0"),
+                ("registry.k8s.io/team/one:v1.0", "registry.example.com/team/one:v1.0"),
+            ],
+        ),
         new("ctr17-sparse.tar", &[multi]),
         new("ctr17-sparse-attested.tar", &[ghcr]),
         Case::new(

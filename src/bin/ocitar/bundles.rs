@@ -209,9 +209,7 @@ impl Job<'_> {
                 "--except leaves it out, --to hybrid keeps it"
             }
             (Code::NoMatch, _) if self.request.to == To::Docker => "--to hybrid keeps it",
-            (Code::PlatformMissing, Export)
-                if self.request.platforms == Platforms::Complete =>
-            {
+            (Code::PlatformMissing, Export) if self.request.platforms == Platforms::Complete => {
                 "--except leaves an image out"
             }
             (Code::PlatformMissing, _) if self.request.platforms == Platforms::Complete => {

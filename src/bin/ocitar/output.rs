@@ -163,7 +163,9 @@ pub fn talk_width() -> Option<usize> {
 /// A digest cut to what a person compares, as docker shows IDs.
 pub fn short_digest(digest: &str) -> String {
     match digest.split_once(':') {
-        Some((algorithm, hex)) if hex.len() > 12 => format!("{algorithm}:{}", &hex[..12]),
+        Some((algorithm @ ("sha256" | "sha512"), hex)) if hex.len() > 12 => {
+            format!("{algorithm}:{}", &hex[..12])
+        }
         _ => digest.to_owned(),
     }
 }

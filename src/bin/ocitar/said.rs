@@ -2,7 +2,7 @@
 //! and split say.
 
 use ocitar::archive::ManifestKind;
-use ocitar::bundle::{Gone, Lack, Missing, Output, OutputImage, left_out};
+use ocitar::bundle::{Gone, Lack, Missing, Output, OutputImage, Why, left_out};
 use ocitar::edit::Ledger;
 use ocitar::error::{Code, Error, Result};
 use ocitar::platform::Platform;
@@ -52,7 +52,7 @@ fn image_json(image: &OutputImage) -> Value {
         json!({
             "digest": gone.digest.to_string(),
             "kind": kind(gone),
-            "platform": gone.platform.as_ref().map(|platform| platform.format_all().to_string()),
+            "platform": gone.platform.as_ref().map(|platform| platform.to_string()),
             "why": gone.why.as_str(),
         })
     });
@@ -77,13 +77,14 @@ fn kind(gone: &Gone) -> &'static str {
 
 /// A platform in full, as `--platform` takes it.
 pub fn platform(platform: Option<&Platform>) -> String {
-    platform.map_or_else(|| "unknown".to_owned(), |platform| platform.format_all().to_string())
+    platform.map_or_else(|| "unknown".to_owned(), |platform| platform.to_string())
 }
 
 /// Says what was written, or what would be.
 pub fn say(output: &Output<'_>, written: Option<&Written>, bytes: u64, printer: &Printer) {
     let images = output.images();
-    let told: Vec<String> = images.iter().filter_map(|image| told(image, output)).collect();
+    let told: Vec<String> =
+        images.iter().filter_map(|image| told(image, output, printer.verbose)).collect();
     let most = if printer.verbose { told.len() } else { FEW };
     for text in told.iter().take(most) {
         printer.say(text.trim_end());
@@ -111,8 +112,9 @@ pub fn say(output: &Output<'_>, written: Option<&Written>, bytes: u64, printer: 
     printer.say(&parts.join("; "));
 }
 
-/// What changed of an image: its digest, and what is not written of it.
-fn told(image: &OutputImage, output: &Output<'_>) -> Option<String> {
+/// What changed of an image: its digest, and what is not written of it although
+/// nobody asked for that, or with `all`, everything.
+fn told(image: &OutputImage, output: &Output<'_>, all: bool) -> Option<String> {
     let label = label(image);
     let digests = match (image.before, image.after) {
         (Some(before), Some(after)) if before != after => {
@@ -120,7 +122,8 @@ fn told(image: &OutputImage, output: &Output<'_>) -> Option<String> {
         }
         _ => String::new(),
     };
-    let gone = gone(&image.gone);
+    let listed = |gone: &&Gone| all || gone.why != Why::NotAsked;
+    let gone = gone(&image.gone.iter().filter(listed).collect::<Vec<_>>());
     if digests.is_empty() && gone.is_empty() {
         return None;
     }
@@ -140,12 +143,16 @@ fn label(image: &OutputImage) -> String {
 }
 
 /// The platforms that are not written and why, and how many attestations.
-fn gone(all: &[Gone]) -> Vec<String> {
+fn gone(all: &[&Gone]) -> Vec<String> {
     let (attestations, others): (Vec<&Gone>, Vec<&Gone>) =
         all.iter().partition(|gone| matches!(gone.kind, ManifestKind::Attestation(_)));
     let text = |gone: &&Gone| {
         let platform = platform(gone.platform.as_ref());
-        format!("{} ({})", printable(&platform), gone.why.as_str())
+        let platform = printable(&platform);
+        match gone.why {
+            Why::NotAsked => platform.into_owned(),
+            why => format!("{platform} ({})", why.as_str()),
+        }
     };
     let mut parts: Vec<String> = others.iter().map(text).collect();
     if !attestations.is_empty() {
@@ -160,11 +167,17 @@ fn say_warnings(output: &Output<'_>, images: &[OutputImage], printer: &Printer) 
     let unnamed = images.iter().filter(|image| image.names.is_empty());
     if is_docker && unnamed.clone().any(|image| image.before.is_some()) {
         let count = count(unnamed.count(), "image");
-        printer.say(&format!("warning: {count} without a name that docker's format has a place for"));
+        printer
+            .say(&format!("warning: {count} without a name that docker's format has a place for"));
     }
     if output.has_docker_view() && output.has_oci_view() {
-        let hidden = images.iter().filter(|image| image.shown.is_none() && !image.platforms.is_empty());
-        list_as("warning: not in manifest.json, nothing there that docker could run:", hidden.map(label), printer);
+        let hidden =
+            images.iter().filter(|image| image.shown.is_none() && !image.platforms.is_empty());
+        list_as(
+            "warning: not in manifest.json, nothing there that docker could run:",
+            hidden.map(label),
+            printer,
+        );
     }
     let descriptors: usize = images.iter().map(|image| image.names.len().max(1)).sum();
     let digest_names = images.iter().flat_map(|image| &image.names).any(|name| name.contains('@'));

@@ -19,6 +19,9 @@ use crate::changes::ledger_json;
 use crate::output::Printer;
 use crate::{report, said, writing};
 
+/// How many parts are told of when there are many.
+const FEW: usize = 10;
+
 /// The file that says what is in which part.
 const PARTS: &str = "parts.json";
 
@@ -90,12 +93,16 @@ pub fn run(verb: &Split, common: &Common, printer: &Printer) -> Result<u8> {
     if let Some(folder) = folder {
         folder.finish(&said, printer)?;
     }
-    for ((file, output), bytes) in rows {
+    let most = if printer.verbose || files.len() <= 2 * FEW { files.len() } else { FEW };
+    for ((file, output), bytes) in rows.take(most) {
         let images = said::count(output.images().len(), "image");
         printer.say(&format!("{file}: {images}, {}", size(*bytes)));
         if printer.verbose {
             printer.say(said::ledger_text(&output.written()).trim_end());
         }
+    }
+    if files.len() > most {
+        printer.say(&format!("… and {} more, as {PARTS} lists them", files.len() - most));
     }
     let dropped = dropped(&outputs);
     said::list("dropped", dropped.iter().copied(), printer);
