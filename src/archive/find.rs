@@ -47,7 +47,7 @@ impl Archive {
 
 /// A digest that was asked for.
 struct Wanted {
-    /// The repository one of the image's names must have, and its tag.
+    /// One of the image's names must have its repository.
     name: Option<Reference>,
     algorithm: Option<String>,
     hex: String,
@@ -77,11 +77,7 @@ impl Wanted {
     fn hits(&self, image: &Image) -> Vec<Hit> {
         if let Some(wanted) = &self.name {
             let mut names = image.names().iter().filter_map(Name::reference);
-            let is_its = |name: &Reference| {
-                name.repository() == wanted.repository()
-                    && wanted.tag().is_none_or(|tag| name.tag() == Some(tag))
-            };
-            if !names.any(is_its) {
+            if !names.any(|name| name.repository() == wanted.repository()) {
                 return Vec::new();
             }
         }

@@ -232,20 +232,21 @@ struct Beside {
     bytes: Vec<u8>,
 }
 
+/// A signature as notation stores it: an artifact with a subject.
+fn notation(about: &Descriptor, word: &str) -> (Descriptor, Files) {
+    let signature = format!("jws of {word}");
+    let layer = Descriptor::new("application/jose+json", &signature);
+    let more =
+        format!(",\"artifactType\":\"application/vnd.cncf.notary.signature\",\"subject\":{about}");
+    let text = manifest(OCI_MANIFEST, &Descriptor::new(EMPTY, "{}"), &[layer], &more);
+    (Descriptor::new(OCI_MANIFEST, &text), vec![blob("{}"), blob(&signature), blob(&text)])
+}
+
 impl Beside {
     fn new() -> Beside {
         let multi = Multi::new("beside", &["linux/amd64", "linux/arm64"]);
         let other = Image::app("beside-other");
         let mut files = [multi.blobs(), other.blobs()].concat();
-        let notation = |about: &Descriptor, word: &str| {
-            let signature = format!("jws of {word}");
-            let layer = Descriptor::new("application/jose+json", &signature);
-            let more = format!(
-                ",\"artifactType\":\"application/vnd.cncf.notary.signature\",\"subject\":{about}"
-            );
-            let text = manifest(OCI_MANIFEST, &Descriptor::new(EMPTY, "{}"), &[layer], &more);
-            (Descriptor::new(OCI_MANIFEST, &text), vec![blob("{}"), blob(&signature), blob(&text)])
-        };
         let (on_index, a) = notation(&multi.descriptor(), "index");
         let (on_arm, b) = signature(&multi.images[1].descriptor());
         let (on_statement, c) = notation(&on_index, "statement");
@@ -357,4 +358,56 @@ fn parts_hold_what_is_about_their_images() {
         }
         assert!(merged(&room, &parts, &[]) == merged(&room, &[input], &[]));
     }
+}
+
+/// docker's format has no place for what is about an image: it stops, or says what went.
+#[test]
+fn signatures_and_docker() {
+    let room = Room::new();
+    let (beside, cosign) = (Beside::new(), Cosign::new());
+    for (bytes, names) in
+        [(&beside.bytes, &beside.digests[..1]), (&cosign.bytes, &cosign.names[..1])]
+    {
+        let input = room.write("in.tar", bytes);
+        let convert = |more: &str| {
+            let args = format!("--to docker --platform linux/amd64 {more}");
+            run(&room, "convert", &input, &words(&args))
+        };
+        let refused = convert("");
+        super::assert_refused(&refused, 1, "E_REFERRER");
+        assert!(names.iter().all(|name| refused.err.contains(name)), "{}", refused.err);
+        let said = convert("--break-signatures --json").ok().json();
+        let broken: Vec<&str> = said["broken"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|b| b["name"].as_str().unwrap())
+            .collect();
+        assert!(names.iter().all(|name| broken.contains(&&**name)), "{broken:?}");
+        Seen::at(&room.path("out.tar")).assert_sound();
+        convert("--attestations drop").ok();
+        let nothing = convert("--attestations only");
+        assert_eq!(nothing.code, 1, "{}", nothing.err);
+    }
+}
+
+/// Statements about statements about statements: as many as there may be cost no more than as many others.
+#[test]
+fn a_long_chain_of_statements() {
+    let room = Room::new();
+    let image = Image::app("chained");
+    let mut tops = vec![image.descriptor().named(APP)];
+    let mut files = image.blobs();
+    let mut subject = image.descriptor();
+    for word in 0..4000 {
+        let (text, more) = notation(&subject, &word.to_string());
+        tops.push(text.clone());
+        files.extend(more);
+        subject = text;
+    }
+    let input = room.write("in.tar", layout(files, &tops).bytes());
+    let seen = exported(&room, "export", &input, &[APP]);
+    assert_eq!(seen.tops().len(), 4001);
+    let gone = run(&room, "export", &input, &["--attestations", "drop", "--json"]).ok().json();
+    assert_eq!(gone["dropped"].as_array().unwrap().len(), 4000);
 }

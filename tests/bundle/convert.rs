@@ -356,3 +356,56 @@ fn long_names() {
         }
     }
 }
+
+/// A blob that is not of the size its descriptor says is not written, in whichever view it is wanted.
+#[test]
+fn sizes_that_are_wrong() {
+    let room = Room::new();
+    let image = Image::app("size");
+    let blob = format!("\"size\":{}", image.layers[0].blob.len());
+    let text = image.manifest.replace(&blob, "\"size\":7");
+    assert_ne!(text, image.manifest);
+    let image = Image { manifest: text, ..image };
+    let tar = hybrid(image.blobs(), &[image.descriptor().named(APP)], &[(&image, &[APP])]);
+    let input = room.write("in.tar", tar.bytes());
+    for to in ["oci", "hybrid", "docker"] {
+        let refused = run(&room, "convert", &input, &["--to", to]);
+        super::assert_refused(&refused, 1, "E_SIZE_MISMATCH");
+        assert!(!room.path("out.tar").exists());
+    }
+}
+
+/// Names with a digest have no place in docker's format, and what has none is said.
+#[test]
+fn names_with_a_digest_and_docker() {
+    let room = Room::new();
+    let image = Image::app("pinned");
+    let pinned = format!("example.com/team/app@{}", image.manifest_digest());
+    for (names, left) in [(vec![APP, &*pinned], vec![APP]), (vec![&*pinned], vec![])] {
+        let tops: Vec<Descriptor> =
+            names.iter().map(|name| image.descriptor().named(name)).collect();
+        let input = room.write("in.tar", layout(image.blobs(), &tops).bytes());
+        let said = run(&room, "convert", &input, &["--to", "docker", "--json"]).ok().json();
+        assert_eq!(said["dropped"][0], pinned);
+        assert_eq!(said["images"][0]["names"].as_array().unwrap().len(), left.len());
+        assert_eq!(Seen::at(&room.path("out.tar")).tags(), left);
+        let said = run(&room, "convert", &input, &["--to", "docker"]).ok();
+        assert_eq!(said.err.contains("warning: 1 image without a name"), left.is_empty());
+    }
+    // docker's own view may have one, of a manifest nobody knows.
+    let wrong = format!("example.com/team/app@{}", image.config_digest());
+    let plain = Image::plain("pinned");
+    let layers = ["1", "2"].map(str::to_owned);
+    let tar = Tar::new()
+        .file("config.json", &plain.config)
+        .file("1", &plain.layers[0].blob)
+        .file("2", &plain.layers[1].blob)
+        .file(
+            "manifest.json",
+            format!("[{}]", item("config.json", &strings(&[APP, &wrong]), &layers, "")),
+        );
+    let input = room.write("in.tar", tar.bytes());
+    let seen = exported(&room, "convert", &input, &["--to", "oci"]);
+    assert_verified(&room.path("out.tar"), true);
+    assert!(!seen.oci_names().contains(&wrong));
+}

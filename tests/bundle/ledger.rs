@@ -161,6 +161,8 @@ fn digests_for_names() {
         want.extend(["app", "other"].map(|name| format!("example.com/team/{name}@{root}")));
         want.sort();
         assert_eq!(seen.oci_names(), want);
+        let said = run(&room, "export", &input, &[&args[..], &["--json"]].concat()).ok().json();
+        assert_eq!(said["images"][0]["names"], serde_json::json!(want));
         assert_eq!(seen.tags().len(), 3, "the docker view has no place for them");
         super::assert_verified(&room.path("out.tar"), true);
         // They are names of the archive from now on.
@@ -215,4 +217,33 @@ fn a_digest_in_the_second_name_of_a_descriptor() {
     let text = String::from_utf8_lossy(&seen.files["index.json"]).into_owned();
     assert!(!text.contains(&old), "{text}");
     super::assert_verified(&room.path("out.tar"), true);
+}
+
+/// Each part says what became of the digests in it, and all of them together what is in none.
+#[test]
+fn digests_of_parts() {
+    let room = Room::new();
+    let multi = Multi::new("parted", &["linux/amd64", "linux/arm64"]);
+    let input = room.write("in.tar", multi.archive(APP).bytes());
+    let out = room.path("parts");
+    let args = ["split", arg(&input), arg(&out), "--by", "platform", "--json"];
+    let said = ocitar(args).ok().json();
+    let file: Value =
+        serde_json::from_slice(&std::fs::read(out.join("parts.json")).unwrap()).unwrap();
+    assert_eq!(said, file);
+    let old = multi.descriptor().digest;
+    for (part, kept) in said["parts"].as_array().unwrap().iter().zip([0, 1]) {
+        let seen = Seen::at(&out.join(part["file"].as_str().unwrap()));
+        let new = seen.named(APP).unwrap();
+        assert_ne!(new, old);
+        let mut want = multi_rows(&multi, &new, &[kept]);
+        want.retain(|(_, _, after)| after.is_some());
+        assert_eq!(rows(part).into_iter().collect::<BTreeSet<Row>>(), want, "{kept}");
+        assert_eq!(part["images"][0]["before"], old);
+        assert_eq!(part["images"][0]["after"], new);
+    }
+    assert_eq!(said["left_out"]["blobs"], 1, "the old index");
+    for key in ["dropped", "broken"] {
+        assert_eq!(said[key].as_array().unwrap().len(), 0);
+    }
 }

@@ -12,6 +12,7 @@ mod nested;
 mod odd;
 mod pick;
 mod pinned;
+mod platforms;
 mod seen;
 mod select;
 mod split;

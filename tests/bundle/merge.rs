@@ -304,3 +304,58 @@ fn documents_of_a_merge() {
         serde_json::from_slice::<serde_json::Value>(&seen.files["index.json"]).unwrap()["mediaType"]
     );
 }
+
+/// One image in two compressions is one image, unless it is said which of them is meant.
+#[test]
+fn one_image_in_two_compressions() {
+    let room = Room::new();
+    let repacked = |packing: Packing| {
+        let plain = Image::plain("packed");
+        let layers = plain.layers.iter().map(|layer| Layer {
+            blob: super::support::image::pack(&layer.plain, packing),
+            packing,
+            ..layer.clone()
+        });
+        Image::new("linux/amd64", layers.collect())
+    };
+    let images = [repacked(Packing::Gzip), repacked(Packing::Zstd)];
+    let input = |at: usize| {
+        let image = &images[at];
+        let bytes = layout(image.blobs(), &[image.descriptor().named(APP)]).bytes();
+        room.write(&format!("{at}.tar"), bytes)
+    };
+    let inputs = [input(0), input(1)];
+    let digests = images.each_ref().map(Image::manifest_digest);
+    let bytes = |image: &Image| image.layers.iter().map(|layer| layer.blob.len()).sum::<usize>();
+    let smaller = usize::from(bytes(&images[1]) < bytes(&images[0]));
+    for (conflict, want) in
+        [(&[][..], smaller), (&["--on-conflict", "first"], 0), (&["--on-conflict", "last"], 1)]
+    {
+        let seen = Seen::of(merged(&room, &inputs, conflict));
+        assert_eq!(seen.named(APP).as_ref(), Some(&digests[want]), "{conflict:?}");
+        seen.assert_sound();
+    }
+}
+
+/// Of two copies the one that has the size it should have is taken.
+#[test]
+fn a_copy_that_is_cut_short() {
+    let room = Room::new();
+    let image = Image::app("copies");
+    let (path, body) = blob(&image.layers[0].blob);
+    let cut = [(path, body[1..].to_vec())];
+    let files = image.blobs().into_iter().map(|(path, body)| {
+        let cut = cut.iter().find(|(other, _)| *other == path);
+        cut.map_or((path, body), Clone::clone)
+    });
+    let cut = layout(files.collect(), &[image.descriptor().named(APP)]).bytes();
+    let whole = layout(image.blobs(), &[image.descriptor().named(OTHER)]).bytes();
+    let inputs = [room.write("cut.tar", cut), room.write("whole.tar", whole)];
+    for inputs in [inputs.clone(), [inputs[1].clone(), inputs[0].clone()]] {
+        merged(&room, &inputs, &[]);
+        assert_verified(&room.path("merged.tar"), true);
+    }
+    let refused = merge(&room.path("merged.tar"), &inputs[..1], &["--force"]);
+    super::assert_refused(&refused, 1, "E_SIZE_MISMATCH");
+    assert!(refused.err.contains("cut.tar"), "{}", refused.err);
+}

@@ -1,8 +1,8 @@
 //! REF and `--except`: which images stay, and under which names, in both views.
 
 use super::seen::Seen;
-use super::support::image::{Image, hex};
-use super::support::oci::hybrid;
+use super::support::image::{Image, REF_NAME, hex};
+use super::support::oci::{hybrid, layout};
 use super::support::run::Room;
 use super::support::tarball::Tar;
 use super::{APP, Multi, OTHER, assert_refused, exported, run, words};
@@ -44,7 +44,6 @@ fn names_digests_and_exceptions() {
     let input = room.write("in.tar", bundle.archive().bytes());
     let (a, b) = (bundle.a.manifest_digest(), bundle.b.manifest_digest());
     let (config, index) = (bundle.b.config_digest(), bundle.m.descriptor().digest);
-    let arm = bundle.m.images[1].config_digest();
     let all = [APP, SECOND, OTHER, MULTI].join(" ");
     let rows: Vec<(String, String)> = vec![
         (String::new(), all.clone()),
@@ -59,7 +58,6 @@ fn names_digests_and_exceptions() {
         (hex(&a)[..12].into(), format!("{APP} {SECOND}")),
         (config, OTHER.into()),
         (index, MULTI.into()),
-        (arm, MULTI.into()),
         (format!("--except {APP}"), [SECOND, OTHER, MULTI].join(" ")),
         (format!("--except {APP} --except second"), [OTHER, MULTI].join(" ")),
         (format!("--except {}", &hex(&b)[..7]), [APP, SECOND, MULTI].join(" ")),
@@ -79,6 +77,55 @@ fn names_digests_and_exceptions() {
         tags.sort();
         assert_eq!(seen.tags(), tags, "{args}");
     }
+}
+
+/// A digest below an index is one platform of it, alone or behind a repository.
+#[test]
+fn one_platform_by_its_digest() {
+    let bundle = Bundle::new();
+    let room = Room::new();
+    let input = room.write("in.tar", bundle.archive().bytes());
+    let index = bundle.m.descriptor().digest;
+    let [amd, arm] = [&bundle.m.images[0], &bundle.m.images[1]];
+    let (both, one) = ("linux/amd64 linux/arm64", "linux/arm64");
+    let rows = [
+        (arm.manifest_digest(), one),
+        (hex(&arm.manifest_digest())[..7].to_owned(), one),
+        (arm.config_digest(), one),
+        (format!("quay.io/team/multi@{}", arm.manifest_digest()), one),
+        (format!("{MULTI}@{}", arm.manifest_digest()), one),
+        (format!("quay.io/team/multi@{index}"), both),
+        // A tag beside a digest says nothing, as for docker.
+        (format!("quay.io/team/multi:2@{index}"), both),
+        (format!("{} {}", arm.manifest_digest(), amd.manifest_digest()), both),
+        (format!("{} {MULTI}", arm.manifest_digest()), both),
+        (format!("{MULTI} --except {}", amd.manifest_digest()), one),
+    ];
+    for (args, want) in rows {
+        let seen = exported(&room, "export", &input, &words(&args));
+        seen.assert_sound();
+        assert_eq!(seen.oci_names(), [MULTI], "{args}");
+        assert_eq!(seen.platforms(MULTI).join(" "), want, "{args}");
+    }
+    for args in [
+        format!("quay.io/team/other@{index}"),
+        format!("quay.io/team/multi@{}", bundle.a.manifest_digest()),
+    ] {
+        assert_refused(&run(&room, "export", &input, &words(&args)), 1, "E_NO_MATCH");
+    }
+}
+
+/// What `ls` calls an image that has a tag and no repository.
+#[test]
+fn a_tag_without_a_repository() {
+    let room = Room::new();
+    let (a, b) = (Image::app("a"), Image::app("b"));
+    let tops =
+        [a.descriptor().annotation(REF_NAME, "v1"), b.descriptor().annotation(REF_NAME, "v2")];
+    let input = room.write("in.tar", layout([a.blobs(), b.blobs()].concat(), &tops).bytes());
+    let seen = exported(&room, "export", &input, &["<none>:v2"]);
+    assert!(seen.blob(&b.manifest_digest()).is_some());
+    assert!(seen.blob(&a.manifest_digest()).is_none());
 }
 
 #[test]

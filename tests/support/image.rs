@@ -123,7 +123,8 @@ pub struct Image {
 }
 
 impl Image {
-    /// An image of OCI types; `platform` is `os/arch` or `os/arch/variant`.
+    /// An image of OCI types; `platform` is `os/arch`, `os/arch/variant` or
+    /// `os(version)/arch`.
     pub fn new(platform: &'static str, layers: Vec<Layer>) -> Image {
         Image::build(platform, layers, false)
     }
@@ -285,8 +286,13 @@ impl fmt::Display for Descriptor {
 fn platform_fields(platform: &str) -> String {
     let mut parts = platform.split('/');
     let (os, architecture) = (parts.next().unwrap(), parts.next().unwrap());
+    let (os, version) = os.split_once('(').unwrap_or((os, ""));
+    let version = match version.trim_end_matches(')') {
+        "" => String::new(),
+        version => format!(",\"os.version\":\"{version}\""),
+    };
     let variant = parts.next().map(|text| format!(",\"variant\":\"{text}\"")).unwrap_or_default();
-    format!("\"architecture\":\"{architecture}\",\"os\":\"{os}\"{variant}")
+    format!("\"architecture\":\"{architecture}\",\"os\":\"{os}\"{version}{variant}")
 }
 
 /// `["a","b"]`.
