@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::seen::Seen;
-use super::support::image::Image;
+use super::support::image::{Descriptor, Image};
 use super::support::oci::layout;
 use super::support::run::{Room, arg, command, finish, ocitar, ocitar_reading};
 use super::{APP, assert_refused as refused, data, exported, merge, merged, run, words};
@@ -205,4 +205,39 @@ fn blobs_that_are_left_out_are_not_read() {
     assert!(run.err.contains("E_DIGEST_MISMATCH"), "{}", run.err);
     assert!(!room.path("out.tar").exists());
     let _ = Seen::at(&data("docker20-links"));
+}
+
+/// A signal that comes when one part is done and the next is not begun counts like any other.
+#[test]
+fn a_signal_between_parts() {
+    let room = Room::new();
+    let images: Vec<Image> = (0..400).map(|n| Image::app(&format!("part-{n}"))).collect();
+    let name = |n: usize| format!("example.com/team/part-{n}:1");
+    let tops: Vec<Descriptor> =
+        images.iter().enumerate().map(|(n, image)| image.descriptor().named(&name(n))).collect();
+    let files = images.iter().flat_map(Image::blobs).collect();
+    let input = room.write("in.tar", layout(files, &tops).bytes());
+    let mut stopped = 0;
+    for _ in 0..8 {
+        let out = room.path("parts");
+        let args = ["split", arg(&input), arg(&out), "--by", "image", "-q"];
+        let mut child = command(args).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        // As soon as there are parts.
+        let has_begun = || room.list().iter().any(|name| name.starts_with(".ocitar."));
+        while !has_begun() && child.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        let pid = child.id().to_string();
+        let sent = std::process::Command::new("kill").args(["-s", "TERM", &pid]).status().unwrap();
+        let done = child.wait_with_output().unwrap();
+        if sent.success() && done.status.code() != Some(0) {
+            assert_eq!(done.status.code(), Some(143), "{}", String::from_utf8_lossy(&done.stderr));
+            assert_eq!(room.list(), ["in.tar"], "no part, and no folder of them");
+            stopped += 1;
+        } else {
+            fs::remove_dir_all(&out).unwrap();
+        }
+    }
+    assert!(stopped > 0, "every signal came too late");
 }
