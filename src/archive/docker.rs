@@ -10,6 +10,7 @@ use crate::archive::view::ConfigSummary;
 use crate::diagnostics::Diagnostics;
 use crate::digest::{Algorithm, Digest};
 use crate::error::{Code, Error, Result};
+use crate::json::shape::{ITEMS, REPOSITORIES};
 use crate::json::{self, shape};
 use crate::limits::{Limit, Limits};
 
@@ -47,6 +48,7 @@ pub(crate) fn items(manifest: &Document, limits: &Limits) -> Result<Vec<Item>> {
     if manifest.root.is_null() {
         return Ok(Vec::new());
     }
+    ITEMS.check(&manifest.root)?;
     let items = manifest.root.array().map_err(|_| shape("manifest.json must be an array"))?;
     let item = |node: &json::Node| {
         let config =
@@ -67,6 +69,7 @@ pub(crate) fn items(manifest: &Document, limits: &Limits) -> Result<Vec<Item>> {
 
 /// The names of `repositories`, in document order.
 pub(crate) fn repositories(document: &Document) -> Result<Vec<Tagged>> {
+    REPOSITORIES.check(&document.root)?;
     let object = |node: &json::Node| match node.object() {
         Some(fields) => Ok(fields.len()),
         None => Err(shape("repositories must hold objects of tags")),

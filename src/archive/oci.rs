@@ -10,8 +10,9 @@ use crate::archive::view::{Descriptor, annotation};
 use crate::diagnostics::Diagnostics;
 use crate::digest::Digest;
 use crate::error::{Code, Error, Result};
+use crate::json::shape::INDEX;
 use crate::limits::{Limit, Limits};
-use crate::media_type::MediaClass;
+use crate::media_type::{MediaClass, MediaType};
 
 /// The only version of the layout there is; containerd refuses any other.
 const LAYOUT_VERSION: &str = "1.0.0";
@@ -34,8 +35,8 @@ pub(crate) fn check_layout(layout: &Document, findings: &mut Diagnostics) {
 /// Findings about `index.json` itself.
 pub(crate) fn check_index(index: &Document, findings: &mut Diagnostics) {
     // Nobody refuses it, and nobody has to read it.
-    if let Ok(Some(version)) = index.root.size_field("schemaVersion").map(|v| v.filter(|v| *v != 2))
-    {
+    let version = index.root.size_field("schemaVersion").ok().flatten();
+    if let Some(version) = version.filter(|version| *version != 2) {
         let error = Error::new(Code::Version, "index.json of another schema version");
         findings.warning(error.expected_found(2, version).at(index.entry.place.clone()));
     }
@@ -44,8 +45,16 @@ pub(crate) fn check_index(index: &Document, findings: &mut Diagnostics) {
 /// The descriptors of `index.json`, in order.
 pub(crate) fn descriptors(index: &Document) -> Result<Vec<Descriptor>> {
     let root = &index.root;
-    if root.field("config")?.is_some() || root.field("layers")?.is_some() {
-        return Err(Error::new(Code::DocumentKind, "index.json is a manifest too"));
+    INDEX.check(root)?;
+    for key in ["config", "layers", "fsLayers"] {
+        if root.field_or_null(key)?.is_some() {
+            return Err(Error::new(Code::DocumentKind, "index.json is a manifest too"));
+        }
+    }
+    let stated = root.str_field("mediaType")?.map(|text| MediaType::from(text).class());
+    if matches!(stated, Some(MediaClass::Manifest | MediaClass::Schema1)) {
+        let message = "index.json calls itself a manifest";
+        return Err(Error::new(Code::DocumentKind, message));
     }
     root.array_field("manifests")?.iter().map(Descriptor::read).collect()
 }

@@ -8,6 +8,7 @@
 use crate::archive::embedded::BadData;
 use crate::digest::{Digest, DigestError};
 use crate::error::{Code, Error, Result};
+use crate::json::shape::{CONFIG, INDEX, MANIFEST};
 use crate::json::{Node, shape};
 use crate::limits::{Limit, Limits};
 use crate::media_type::{MediaClass, MediaType};
@@ -157,6 +158,11 @@ impl ManifestDocument {
                 "the mediaType of the document is not its shape",
             ));
         }
+        if index {
+            INDEX.check(node)?
+        } else {
+            MANIFEST.check(node)?
+        }
         let subject = node.field("subject")?.map(Descriptor::read).transpose()?;
         let artifact_type = node.str_field("artifactType")?.map(Into::into);
         let list = |key: &str| {
@@ -198,6 +204,7 @@ pub struct ConfigSummary {
 
 impl ConfigSummary {
     pub(crate) fn read(node: &Node) -> Result<ConfigSummary> {
+        CONFIG.check(node)?;
         let mut summary = ConfigSummary { platform: platform(node)?, ..ConfigSummary::default() };
         if let Some(rootfs) = node.field("rootfs")? {
             summary.has_rootfs = matches!(rootfs.str_field("type")?, None | Some("" | "layers"));

@@ -11,12 +11,11 @@
 //! just those bytes and the rest of the document stays as it was written.
 
 pub(crate) mod edit;
+pub(crate) mod shape;
 
-use std::borrow::Cow;
-use std::fmt;
 use std::ops::Range;
 
-use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de;
 use serde_json::value::RawValue;
 
 use crate::error::{Code, Error, Result};
@@ -58,15 +57,11 @@ pub(crate) fn parse(bytes: &[u8], limits: &Limits) -> Result<Node> {
     let mut stream = serde_json::Deserializer::from_str(text);
     let raw: &RawValue = de::Deserialize::deserialize(&mut stream).map_err(|e| syntax(&e))?;
     stream.end().map_err(|_| Error::new(Code::JsonTrailing, "more bytes behind the JSON value"))?;
-    // The gate reads what is nested once for each level it is at, and what is
-    // nested without end would be read without end.
-    let deepest = limits.json_depth.min(DEEPEST_JSON);
-    if depth_of(raw.get()) > deepest {
+    // The gate recurses into what is nested.
+    if depth_of(raw.get()) > limits.json_depth.min(DEEPEST_JSON) {
         return Err(limits.exceeded(Limit::JsonDepth));
     }
-    let mut gate =
-        Gate { text, limits, values_left: limits.json_values, depth_left: deepest, failure: None };
-    gate.node(raw)
+    Gate { text, at: 0, limits, values_left: limits.json_values }.node()
 }
 
 /// How deep valid JSON is nested.
@@ -89,115 +84,112 @@ fn depth_of(text: &str) -> u32 {
     deepest
 }
 
+/// One pass over a document that is known to be JSON, in which every value has
+/// its place.
 struct Gate<'a> {
     text: &'a str,
+    at: usize,
     limits: &'a Limits,
     values_left: u32,
-    depth_left: u32,
-    /// What a visitor found, which serde's own error could not carry.
-    failure: Option<Error>,
 }
 
-impl<'a> Gate<'a> {
-    fn node(&mut self, raw: &'a RawValue) -> Result<Node> {
-        let text = raw.get();
-        // `raw` borrows from `self.text`, so its address tells its place.
-        let start = text.as_ptr() as usize - self.text.as_ptr() as usize;
-        let span = start..start + text.len();
-        let value = match text.as_bytes().first() {
-            Some(b'{') => {
-                let fields = self.children(text)?;
-                let fields = fields.into_iter().map(|(key, raw)| Ok((key, self.node(raw)?)));
-                let fields = fields.collect::<Result<_>>()?;
-                self.depth_left += 1;
-                Value::Object(fields)
-            }
-            Some(b'[') => {
-                let items = self.children(text)?;
-                let items = items.into_iter().map(|(_, raw)| self.node(raw));
-                let items = items.collect::<Result<_>>()?;
-                self.depth_left += 1;
-                Value::Array(items)
-            }
-            Some(b'"') => {
-                Value::String(serde_json::from_str::<Box<str>>(text).map_err(|e| syntax(&e))?)
-            }
-            Some(b't') => Value::Bool(true),
-            Some(b'f') => Value::Bool(false),
-            Some(b'n') => Value::Null,
-            _ => Value::Number(text.into()),
+impl Gate<'_> {
+    fn node(&mut self) -> Result<Node> {
+        let next = self.next();
+        let start = self.at;
+        let value = match next {
+            Some(b'{') => Value::Object(self.fields()?),
+            Some(b'[') => Value::Array(self.items()?),
+            Some(b'"') => Value::String(self.string()?),
+            _ => match self.word() {
+                "null" => Value::Null,
+                "true" => Value::Bool(true),
+                "false" => Value::Bool(false),
+                "" => return Err(Error::new(Code::Bug, "JSON that is none")),
+                number => Value::Number(number.into()),
+            },
         };
-        Ok(Node { span, value })
+        Ok(Node { span: start..self.at, value })
     }
 
-    /// The items of an array or the fields of an object, not yet parsed.
-    /// Takes one level of depth, which the caller gives back.
-    fn children(&mut self, text: &'a str) -> Result<Vec<(Box<str>, &'a RawValue)>> {
-        let left = self.depth_left.checked_sub(1);
-        self.depth_left = left.ok_or_else(|| self.limits.exceeded(Limit::JsonDepth))?;
-        let mut stream = serde_json::Deserializer::from_str(text);
-        let mut children = Children(self).deserialize(&mut stream);
-        if let Some(failure) = self.failure.take() {
-            return Err(failure);
-        }
-        if let Ok(children) = &mut children {
-            let mut keys: Vec<&str> =
-                children.iter().map(|(key, _)| &**key).filter(|_| text.starts_with('{')).collect();
-            keys.sort_unstable();
-            if let Some(pair) = keys.windows(2).find(|pair| pair[0] == pair[1]) {
-                return Err(Error::new(Code::JsonDupKey, format!("duplicate key {:?}", pair[0])));
-            }
-        }
-        children.map_err(|e| syntax(&e))
-    }
-}
-
-struct Children<'g, 'a>(&'g mut Gate<'a>);
-
-impl Children<'_, '_> {
-    fn take<E: de::Error>(&mut self) -> Result<(), E> {
-        match self.0.values_left.checked_sub(1) {
-            Some(left) => self.0.values_left = left,
-            None => {
-                self.0.failure = Some(self.0.limits.exceeded(Limit::JsonValues));
-                return Err(E::custom("limit"));
-            }
-        }
-        Ok(())
-    }
-}
-
-impl<'a> DeserializeSeed<'a> for Children<'_, 'a> {
-    type Value = Vec<(Box<str>, &'a RawValue)>;
-
-    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'a> Visitor<'a> for Children<'_, 'a> {
-    type Value = Vec<(Box<str>, &'a RawValue)>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object or an array")
-    }
-
-    fn visit_map<A: MapAccess<'a>>(mut self, mut map: A) -> Result<Self::Value, A::Error> {
+    fn fields(&mut self) -> Result<Vec<(Box<str>, Node)>> {
         let mut fields = Vec::new();
-        while let Some(key) = map.next_key::<Cow<'a, str>>()? {
+        self.at += 1;
+        while self.next() == Some(b'"') {
             self.take()?;
-            fields.push((key.into(), map.next_value()?));
+            let key = self.string()?;
+            // The colon.
+            self.next();
+            self.at += 1;
+            fields.push((key, self.node()?));
+            self.comma();
+        }
+        self.at += 1;
+        let mut keys: Vec<&str> = fields.iter().map(|(key, _)| &**key).collect();
+        keys.sort_unstable();
+        if let Some(pair) = keys.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(Error::new(Code::JsonDupKey, format!("duplicate key {:?}", pair[0])));
         }
         Ok(fields)
     }
 
-    fn visit_seq<A: SeqAccess<'a>>(mut self, mut seq: A) -> Result<Self::Value, A::Error> {
+    fn items(&mut self) -> Result<Vec<Node>> {
         let mut items = Vec::new();
-        while let Some(item) = seq.next_element()? {
+        self.at += 1;
+        while self.next().is_some_and(|byte| byte != b']') {
             self.take()?;
-            items.push((Box::default(), item));
+            items.push(self.node()?);
+            self.comma();
         }
+        self.at += 1;
         Ok(items)
+    }
+
+    /// The string that starts here, decoded.
+    fn string(&mut self) -> Result<Box<str>> {
+        let mut is_escaped = false;
+        let is_end = |byte: &u8| match byte {
+            _ if std::mem::take(&mut is_escaped) => false,
+            b'\\' => {
+                is_escaped = true;
+                false
+            }
+            byte => *byte == b'"',
+        };
+        let rest = self.text.as_bytes().get(self.at + 1..).unwrap_or_default();
+        let len = rest.iter().position(is_end).map_or(rest.len() + 1, |end| end + 2);
+        let text = self.text.get(self.at..self.at + len).unwrap_or_default();
+        self.at += len;
+        serde_json::from_str(text).map_err(|e| syntax(&e))
+    }
+
+    /// The number or literal that starts here.
+    fn word(&mut self) -> &str {
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        let is_end = |c: char| matches!(c, ' ' | '\t' | '\n' | '\r' | ',' | ']' | '}');
+        let word = &rest[..rest.find(is_end).unwrap_or(rest.len())];
+        self.at += word.len();
+        word
+    }
+
+    /// Passes over blanks to the byte that comes next.
+    fn next(&mut self) -> Option<u8> {
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        let blanks = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
+        self.at += blanks.count();
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn comma(&mut self) {
+        if self.next() == Some(b',') {
+            self.at += 1;
+        }
+    }
+
+    fn take(&mut self) -> Result<()> {
+        let left = self.values_left.checked_sub(1);
+        self.values_left = left.ok_or_else(|| self.limits.exceeded(Limit::JsonValues))?;
+        Ok(())
     }
 }
 

@@ -159,7 +159,7 @@ fn platform(platform: &Platform) -> Value {
 fn config(archive: &Archive) -> Option<Value> {
     let manifest = archive.images().first()?.manifests().first()?;
     let summary = manifest.config()?;
-    let full = archive.config(manifest).ok()??;
+    let full = archive.config(manifest).expect("what was accepted can be read")?;
     let mut value = platform(&summary.platform);
     let text = |text: &Option<Box<str>>| text.as_deref().unwrap_or_default().to_owned();
     value["created"] = text(&full.created).into();
@@ -202,6 +202,7 @@ fn plain(value: &Value) -> Value {
 fn same(ours: &Value, theirs: &Value) -> bool {
     let empty = |value: &Value| match value {
         Value::Null => true,
+        Value::String(text) => text.is_empty(),
         Value::Array(items) => items.is_empty(),
         Value::Object(fields) => fields.is_empty(),
         _ => false,
@@ -230,8 +231,9 @@ pub fn difference(
     };
     match ours {
         Ours::Value(ours) => {
-            let theirs =
+            let mut theirs =
                 if document.role == Role::Config { go_config(theirs) } else { theirs.clone() };
+            leave_shown(&mut theirs, ours);
             (!same(ours, &theirs))
                 .then(|| format!("\n    ocitar: {ours}\n    Go:     {}", plain(&theirs)))
         }
@@ -251,6 +253,18 @@ pub fn difference(
         Ours::Items(archive) => {
             items_difference(archive, theirs.as_array().map_or(&[], Vec::as_slice))
         }
+    }
+}
+
+/// Leaves out the fields that Go has a type for and ocitar does not show.
+fn leave_shown(theirs: &mut Value, ours: &Value) {
+    let Some(fields) = theirs.as_object_mut() else { return };
+    fields.retain(|key, _| ours.get(key).is_some());
+    if let Some(run) = fields.get_mut("config").filter(|_| ours["config"]["Cmd"].is_array()) {
+        leave_shown(run, &ours["config"]);
+    }
+    for step in fields.get_mut("history").and_then(Value::as_array_mut).into_iter().flatten() {
+        step.as_object_mut().unwrap().remove("author");
     }
 }
 

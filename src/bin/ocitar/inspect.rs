@@ -223,7 +223,8 @@ fn manifest_text(archive: &Archive, manifest: &ImageManifest, text: &mut String)
     }
 }
 
-/// The configuration of an image. One that cannot be read is among the findings.
+/// The configuration of an image. Why one cannot be read is among the findings,
+/// and fatal.
 fn full_config(archive: &Archive, manifest: &ImageManifest) -> Option<Config> {
     let is_image = manifest.kind() == ManifestKind::Image;
     archive.config(manifest).ok().flatten().filter(|_| is_image)

@@ -23,6 +23,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 )
 
 // Bodies beyond this are listed and not read: a sparse file of a few kilobytes
@@ -87,46 +88,94 @@ type descriptor struct {
 	ArtifactType string            `json:"artifactType"`
 }
 
+type versioned struct {
+	SchemaVersion int               `json:"schemaVersion"`
+	MediaType     string            `json:"mediaType"`
+	Annotations   map[string]string `json:"annotations"`
+}
+
 type index struct {
+	versioned
 	Manifests    []descriptor `json:"manifests"`
 	Subject      *descriptor  `json:"subject"`
 	ArtifactType string       `json:"artifactType"`
 }
 
 type manifest struct {
+	versioned
 	Config       descriptor   `json:"config"`
 	Layers       []descriptor `json:"layers"`
 	Subject      *descriptor  `json:"subject"`
 	ArtifactType string       `json:"artifactType"`
 }
 
+// What a container is run with: the fields of OCI and those of docker.
+type run struct {
+	User         string
+	ExposedPorts map[string]struct{}
+	Env          []string
+	Entrypoint   []string
+	Cmd          []string
+	Volumes      map[string]struct{}
+	WorkingDir   string
+	Labels       map[string]string
+	StopSignal   string
+	ArgsEscaped  bool
+
+	Hostname, Domainname, Image, MacAddress    string
+	AttachStdin, AttachStdout, AttachStderr    bool
+	Tty, OpenStdin, StdinOnce, NetworkDisabled bool
+	OnBuild, Shell                             []string
+	StopTimeout                                *int
+	Healthcheck                                *struct {
+		Test                                          []string
+		Interval, Timeout, StartPeriod, StartInterval time.Duration
+		Retries                                       int
+	}
+}
+
 type config struct {
 	platform
-	Created string `json:"created"`
+	Created *stamp `json:"created"`
 	RootFS  *struct {
 		Type    string   `json:"type"`
 		DiffIDs []string `json:"diff_ids"`
 	} `json:"rootfs"`
-	Config struct {
-		Entrypoint []string
-		Cmd        []string
-		Env        []string
-		User       string
-		WorkingDir string
-		Labels     map[string]string
-	} `json:"config"`
-	History []struct {
-		Created    string `json:"created"`
+	Config          run    `json:"config"`
+	ContainerConfig run    `json:"container_config"`
+	Author          string `json:"author"`
+	ID              string `json:"id"`
+	Parent          string `json:"parent"`
+	Comment         string `json:"comment"`
+	Container       string `json:"container"`
+	DockerVersion   string `json:"docker_version"`
+	Size            int64
+	History         []struct {
+		Created    *stamp `json:"created"`
+		Author     string `json:"author"`
 		CreatedBy  string `json:"created_by"`
 		Comment    string `json:"comment"`
 		EmptyLayer bool   `json:"empty_layer"`
 	} `json:"history"`
 }
 
+// A time that is shown as it was written.
+type stamp string
+
+func (s *stamp) UnmarshalJSON(text []byte) error {
+	var t time.Time
+	if err := t.UnmarshalJSON(text); err != nil {
+		return err
+	}
+	return json.Unmarshal(text, (*string)(s))
+}
+
 type item struct {
-	Config   string
-	RepoTags []string
-	Layers   []string
+	Config       string
+	RepoTags     []string
+	Layers       []string
+	Parent       string
+	LayerSources map[string]descriptor
 }
 
 type document struct {
