@@ -18,6 +18,8 @@ use crate::media_type::MediaClass;
 #[derive(Debug, Default)]
 pub(crate) struct Graph {
     nodes: HashMap<Digest, GraphNode>,
+    /// The digests as they were reached.
+    order: Vec<Digest>,
 }
 
 /// One blob of the graph, read as whatever descriptors lead to it.
@@ -69,7 +71,11 @@ impl Graph {
                     return graph;
                 }
                 let node = graph.nodes.entry(descriptor.digest);
-                let node = node.or_insert_with(|| GraphNode::find(reader, &descriptor, findings));
+                let order = &mut graph.order;
+                let node = node.or_insert_with(|| {
+                    order.push(descriptor.digest);
+                    GraphNode::find(reader, &descriptor, findings)
+                });
                 if node.read_as.contains(&role) {
                     continue;
                 }
@@ -105,9 +111,13 @@ impl Graph {
         self.nodes.get(digest)
     }
 
+    fn nodes(&self) -> impl Iterator<Item = &GraphNode> {
+        self.order.iter().filter_map(|digest| self.nodes.get(digest))
+    }
+
     /// Descriptors whose embedded content is wrong, and the files they stand in.
     pub(crate) fn bad_data(&self) -> impl Iterator<Item = (&Entry, &Descriptor)> {
-        let nodes = self.nodes.values().filter_map(|node| Some((node.entry.as_ref()?, node)));
+        let nodes = self.nodes().filter_map(|node| Some((node.entry.as_ref()?, node)));
         nodes.flat_map(|(entry, node)| {
             let all = node.content.descriptors().into_iter().chain(node.content.subject());
             all.filter(|descriptor| descriptor.bad_data.is_some()).map(move |bad| (entry, bad))
@@ -116,7 +126,7 @@ impl Graph {
 
     /// Every descriptor below the top, each time it stands somewhere.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = &Descriptor> {
-        self.nodes.values().flat_map(|node| node.content.descriptors())
+        self.nodes().flat_map(|node| node.content.descriptors())
     }
 }
 

@@ -5,7 +5,7 @@
 //! and the OCI layout's `ref.name`. They are read into one list here and are
 //! always written together, so that no consumer sees a name another does not.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use crate::archive::docker::{Item, Tagged};
@@ -192,7 +192,7 @@ pub(crate) fn of_items(images: &mut [Image], items: &[Item], tagged: &[Tagged]) 
 /// configuration share its item, whose tags are those of all of them: a tag is
 /// of the image that `index.json` gives the name to, else of the first.
 fn owners(images: &[Image], items: &[Item]) -> HashMap<(usize, usize), usize> {
-    let mut sharers: HashMap<usize, Vec<usize>> = HashMap::new();
+    let mut sharers: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for (at, image) in images.iter().enumerate() {
         image.items.iter().for_each(|item| sharers.entry(*item).or_default().push(at));
     }

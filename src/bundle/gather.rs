@@ -126,7 +126,7 @@ impl<'a> Bundle<'a> {
             images: Vec::new(),
             referrers: referrers(archives)?,
             before: Arc::new(Ledger::of(archives)),
-            replaced: HashMap::new(),
+            replaced: BTreeMap::new(),
             renamed: Vec::new(),
             dropped,
             broken: Vec::new(),

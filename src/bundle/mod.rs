@@ -35,7 +35,7 @@ mod rewrite;
 mod select;
 mod split;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use crate::archive::{Descriptor, Format};
@@ -62,7 +62,7 @@ pub struct Bundle<'a> {
     /// What the inputs held.
     before: Arc<Ledger>,
     /// Indexes and manifests that another took the place of.
-    replaced: HashMap<Digest, Digest>,
+    replaced: BTreeMap<Digest, Digest>,
     /// Names that had to change with a digest: old and new.
     renamed: Vec<(String, String)>,
     /// Labels of images, and names, that did not stay.

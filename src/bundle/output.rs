@@ -158,7 +158,7 @@ impl Output<'_> {
         let mut was: HashMap<Digest, Digest> = HashMap::new();
         for (old, new) in &bundle.replaced {
             // Which of several does not matter, as long as it is always the same.
-            was.entry(*new).and_modify(|first| *first = (*first).min(*old)).or_insert(*old);
+            was.entry(*new).or_insert(*old);
         }
         let mut ledger = Ledger::default();
         let mut seen = HashSet::new();

@@ -144,9 +144,9 @@ impl<'a> Units<'a> {
         let mut part = self.rest.with(self.list[units].to_vec(), Vec::new());
         let documents = part.images.iter().flat_map(|image| part.documents(image)).collect();
         let seeds = if is_first { self.orphans.clone() } else { Vec::new() };
-        for at in self.about.closure(&part, &self.attached, documents, seeds) {
-            part.attach(self.attached[at].clone());
-        }
+        let follow = self.about.closure(&part, &self.attached, documents, seeds);
+        let attached = follow.into_iter().map(|at| self.attached[at].clone());
+        attached.for_each(|attached| part.attach(attached));
         part.sort_attached();
         part
     }

@@ -126,16 +126,14 @@ impl<'a> Changes<'a> {
                 .hint("load it into docker, tag it there, and save it again"));
             }
         }
-        for name in written {
-            if !wanted.contains(&name) {
-                return Err(Error::new(
-                    Code::Bug,
-                    format!("the edited archive would still say {name}"),
-                )
-                .hint("this is a bug in ocitar; nothing was written"));
+        match written.difference(&wanted).min() {
+            None => Ok(()),
+            Some(name) => {
+                let message = format!("the edited archive would still say {name}");
+                Err(Error::new(Code::Bug, message)
+                    .hint("this is a bug in ocitar; nothing was written"))
             }
         }
-        Ok(())
     }
 
     /// Every name the edited documents hold.
