@@ -147,6 +147,8 @@ codes! {
     LimitTarMeta = "E_LIMIT_TARMETA", Limit;
     /// More decompressed bytes than allowed.
     LimitUnpacked = "E_LIMIT_UNPACKED", Limit;
+    /// Less memory than it takes.
+    LimitMemory = "E_LIMIT_MEM", Limit;
     /// A zstd window larger than allowed.
     LimitWindow = "E_LIMIT_WINDOW", Limit;
 

@@ -1,14 +1,14 @@
 //! Opening: a file, a directory, or a stream that is unpacked first.
 
 use std::fs::{File, Metadata};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::archive::store::{Directory, Store, Tar};
 use crate::archive::stream;
 use crate::archive::{Archive, Origin};
-use crate::compress::{Compression, Decoder, decode_error};
+use crate::compress::{Compression, Decoder};
 use crate::diagnostics::Diagnostics;
 use crate::error::{Code, Error, Result};
 use crate::limits::Limits;
@@ -153,11 +153,14 @@ impl OpenOptions {
             Compression::read_head(&mut input).map_err(|e| Error::io(&label, e))?;
         let skippable_first = compression == Compression::Zstd && head[0] != 0x28;
         let whole = io::Cursor::new(head).chain(input);
-        let mut stream = Decoder::new(compression, whole, &self.limits).map_err(fail)?;
+        let stream = Decoder::new(compression, whole, &self.limits).map_err(fail)?;
         if self.access == Access::Whole {
-            let file = self.spool(&mut stream).map_err(fail)?;
+            let mut findings = Diagnostics::default();
+            let spooled =
+                stream::spool(stream, &self.limits, self.tmpdir.clone(), &mut findings);
+            let (file, index) = spooled.map_err(fail)?;
             let source = Source::own_file(label.clone(), file, self.map)?;
-            let archive = self.archive(label, compression, source)?;
+            let archive = self.indexed(label, compression, source, index, findings);
             return Ok(Archive { skippable_first, ..archive });
         }
         let mut findings = Diagnostics::default();
@@ -198,27 +201,21 @@ impl OpenOptions {
         let mut findings = Diagnostics::default();
         let mut input = Window::new(&source);
         let index = TarIndex::scan(&mut input, &self.limits, &mut findings, |_, _| Ok(()))?;
+        Ok(self.indexed(label, compression, source, index, findings))
+    }
+
+    fn indexed(
+        &self,
+        label: String,
+        compression: Compression,
+        source: Source,
+        index: TarIndex,
+        mut findings: Diagnostics,
+    ) -> Archive {
         index.check_names(&|a, b| equal_bodies(&source, a, b), &mut findings);
         index.check_links(&mut findings);
         let store = Store::Tar(Tar { source: Arc::new(source), index });
-        Ok(Archive::read(label, compression, store, self.limits.clone(), findings))
-    }
-
-    /// Unpacks a stream into a file that has no name and is gone with its handle.
-    fn spool(&self, stream: &mut dyn Read) -> Result<File> {
-        #[expect(clippy::disallowed_methods, reason = "no other folder was named")]
-        let folder = self.tmpdir.clone().unwrap_or_else(std::env::temp_dir);
-        let mut file = tempfile::tempfile_in(&folder).map_err(|e| Error::io(&folder, e))?;
-        let mut buffer = vec![0; 1 << 20];
-        loop {
-            let got = stream.read(&mut buffer).map_err(decode_error)?;
-            if got == 0 {
-                break;
-            }
-            file.write_all(&buffer[..got]).map_err(|e| Error::io(&folder, e))?;
-        }
-        file.seek(SeekFrom::Start(0)).map_err(|e| Error::io(&folder, e))?;
-        Ok(file)
+        Archive::read(label, compression, store, self.limits.clone(), findings)
     }
 }
 

@@ -57,6 +57,12 @@ impl Store {
         }
     }
 
+    /// Whether a file is the first one of its name.
+    pub(crate) fn is_first(&self, entry: &Entry) -> bool {
+        let tar = self.tar().and_then(|tar| tar.index.find(&entry.name));
+        tar.is_none_or(|first| Some(first.index) == entry.place.index)
+    }
+
     /// As [`Source::check_unchanged`], of all there is.
     pub(crate) fn check_unchanged(&self) -> Result<()> {
         match self {

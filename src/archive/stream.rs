@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use crate::archive::store::{CONTROL_FILES, Tar};
 use crate::compress::{Facts, Wanted, decode_error, measure};
-use crate::diagnostics::Diagnostics;
+use crate::diagnostics::{Diagnostics, Severity};
 use crate::digest::{Algorithm, Digest};
 use crate::error::{Code, Error, Result};
 use crate::limits::{Limit, Limits};
@@ -72,6 +72,34 @@ pub(super) fn keep(
     pass(label, stream, options, findings).map(|passed| passed.tar)
 }
 
+/// Unpacks a stream into a file that has no name and is gone with its handle,
+/// as far as it is a tar.
+///
+/// # Errors
+///
+/// As [`keep`], and those of the file.
+pub(super) fn spool(
+    stream: impl Read,
+    limits: &Limits,
+    tmpdir: Option<PathBuf>,
+    findings: &mut Diagnostics,
+) -> Result<(File, TarIndex)> {
+    #[expect(clippy::disallowed_methods, reason = "no other folder was named")]
+    let folder = tmpdir.unwrap_or_else(std::env::temp_dir);
+    let fail = |e: io::Error| Error::io(&folder, e);
+    let mut file = tempfile::tempfile_in(&folder).map_err(fail)?;
+    let mut sink = |bytes: &[u8]| file.write_all(bytes).map_err(fail);
+    let options =
+        PassOptions { limits, sink: Some(&mut sink), verify: false, tmpdir: None, progress: &Silent };
+    let mut input = Forward::new(stream, options);
+    input.route = Route::Through;
+    let index = TarIndex::scan(&mut input, limits, findings, |member, input| {
+        input.skip(member.end(), &mut |_| ())
+    })?;
+    input.drain(findings)?;
+    Ok((file, index))
+}
+
 /// Passes a stream on, as far as it may go.
 ///
 /// # Errors
@@ -111,11 +139,7 @@ pub(crate) fn pass(
         // No document holds names, so that nothing that follows is passed on.
         input.route = Route::None;
     }
-    // A compressed stream is only known to be sound at its end, and a writer at
-    // the other end of a pipe wants to finish. But a limit ends the work.
-    if !findings.iter().any(|finding| finding.error.limit().is_some()) {
-        input.skip(u64::MAX, &mut |_| ())?;
-    }
+    input.drain(findings)?;
     let hash = |member: &Member| hashes.get(member.index as usize).copied().flatten();
     index.check_names(&|a, b| hash(a).is_some() && hash(a) == hash(b), findings);
     index.check_links(findings);
@@ -342,6 +366,16 @@ impl<'s, R: Read> Forward<'s, R> {
         self.send(&buffer[..got])?;
         advance(self.progress, got as u64)?;
         Ok(got)
+    }
+
+    /// Lets the rest go by: a compressed stream is only known to be sound at its
+    /// end, and a writer at the other end of a pipe wants to finish. But what is
+    /// no archive may have no end.
+    fn drain(&mut self, findings: &Diagnostics) -> Result<()> {
+        if findings.worst() >= Some(Severity::Error) {
+            return Ok(());
+        }
+        self.skip(u64::MAX, &mut |_| ())
     }
 
     /// Lets the bytes up to an offset go by.

@@ -124,6 +124,11 @@ pub(crate) fn decode_error(error: io::Error) -> Error {
         return Error::new(Code::LimitWindow, "a zstd window larger than the limit")
             .caused_by(error);
     }
+    if text.contains("not enough memory") {
+        return Error::new(Code::LimitMemory, "the system gave no memory to decompress with")
+            .hint("--jobs 1 needs less")
+            .caused_by(error);
+    }
     let message = match error.kind() {
         io::ErrorKind::UnexpectedEof => "the compressed stream is cut short".to_owned(),
         _ => format!("the compressed stream is damaged ({text})"),

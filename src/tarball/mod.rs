@@ -88,8 +88,9 @@ pub struct End {
     pub padding: u64,
 }
 
-/// Padding is looked at up to here, a hundred times any writer's record.
-const MAX_PADDING: u64 = 1 << 20;
+/// Padding is looked at up to here: more than any writer's record, and than what
+/// files are extended to for devices of fixed blocks. `/dev/zero` has no end.
+const MAX_PADDING: u64 = 64 << 20;
 
 /// The end-of-archive marker: two zero blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -337,19 +338,23 @@ impl Input for Window<'_> {
 /// Finds where the padding ends, and whether anything follows it.
 fn check_trailing(input: &mut impl Input, end: End, findings: &mut Diagnostics) -> Result<End> {
     let mut padding = end.padding;
-    let mut buffer = [0; 8 << 10];
-    while padding < end.padding.saturating_add(MAX_PADDING) {
+    let mut buffer = vec![0; 64 << 10];
+    let mut is_zero = true;
+    while is_zero && padding < end.padding.saturating_add(MAX_PADDING) {
         let got = input.read_at(padding, &mut buffer)?;
         let zeros = buffer[..got].iter().take_while(|b| **b == 0).count();
         padding += zeros as u64;
         if got == 0 {
             return Ok(End { padding, ..end });
         }
-        if zeros < got {
-            break;
-        }
+        is_zero = zeros == got;
     }
-    let message = "bytes behind the end of the archive, which no consumer reads and ocitar does not carry over";
+    let message = match is_zero {
+        true => "more zeros behind the end of the archive than any tool pads with",
+        false => {
+            "bytes behind the end of the archive, which no consumer reads and ocitar does not carry over"
+        }
+    };
     let error = Error::new(Code::TarTrailing, message).at(Place::offset(padding));
     findings.error(error.hint("`cat` does not join archives: only the first is seen"));
     Ok(End { padding, ..end })

@@ -6,7 +6,7 @@ use crate::archive::docker::digest_in_name;
 use crate::archive::{Archive, Descriptor, Entry, Image, ImageManifest, ManifestKind};
 use crate::digest::Digest;
 use crate::media_type::MediaType;
-use crate::verify::{ByName, is_layer};
+use crate::verify::is_layer;
 
 /// A file and everything stated about it.
 #[derive(Debug)]
@@ -38,29 +38,16 @@ pub(super) struct Claims {
 
 /// Collects what paths, descriptors and configurations state.
 pub(super) fn collect(archive: &Archive) -> Claims {
-    let mut checks: ByName<Check> = HashMap::new();
-    let mut names = Vec::new();
+    let mut checks = Checks::default();
     for entry in archive.store.entries() {
-        // An equal second copy is covered by the first, a different one is fatal.
-        if checks.contains_key(&entry.name) {
-            continue;
+        if let Some(digest) = Digest::from_blob_path(&entry.name) {
+            add(&mut checks.of(&entry).digests, digest);
         }
-        names.push(entry.name.clone());
-        let digests = Digest::from_blob_path(&entry.name).into_iter().collect();
-        let check = Check {
-            digests,
-            either: None,
-            diff_ids: Vec::new(),
-            sizes: Vec::new(),
-            layer_types: Vec::new(),
-            entry: entry.clone(),
-        };
-        checks.insert(entry.name, check);
     }
     let mut referenced: HashSet<Box<str>> = HashSet::new();
     let mut state = |descriptor: &Descriptor| {
         let entry = archive.graph.get(&descriptor.digest).and_then(|node| node.entry.as_ref());
-        let Some(check) = entry.and_then(|entry| checks.get_mut(&entry.name)) else { return };
+        let Some(check) = entry.map(|entry| checks.of(entry)) else { return };
         referenced.insert(check.entry.name.clone());
         add(&mut check.digests, descriptor.digest);
         add(&mut check.sizes, descriptor.size);
@@ -75,7 +62,7 @@ pub(super) fn collect(archive: &Archive) -> Claims {
         let paths = item.layers.iter().map(|path| (path, true)).chain([(&item.config, false)]);
         for (path, is_layer) in paths {
             let Ok(Some(entry)) = archive.store.find(path) else { continue };
-            let Some(check) = checks.get_mut(&entry.name) else { continue };
+            let check = checks.of(&entry);
             referenced.insert(entry.name.clone());
             match digest_in_name(&entry.name) {
                 Some(stated) if is_layer => check.either = Some(stated),
@@ -90,7 +77,7 @@ pub(super) fn collect(archive: &Archive) -> Claims {
         }
         let is_shuffled = is_shuffled(manifest);
         for layer in manifest.layers() {
-            let check = layer.entry().and_then(|entry| checks.get_mut(&entry.name));
+            let check = layer.entry().map(|entry| checks.of(entry));
             let own = layer.descriptor().map(|descriptor| descriptor.digest);
             let diff_id = if is_shuffled { own } else { layer.diff_id() };
             if let (Some(check), Some(diff_id)) = (check, diff_id) {
@@ -101,12 +88,30 @@ pub(super) fn collect(archive: &Archive) -> Claims {
     for image in archive.images() {
         state_item_layers(archive, image, &mut checks);
     }
-    sort(names, checks, &referenced)
+    sort(archive, checks, &referenced)
+}
+
+/// Files that something is stated about. Of most members of an odd archive
+/// nothing is, and they cost nothing here.
+#[derive(Default)]
+struct Checks(HashMap<Box<str>, Check>);
+
+impl Checks {
+    fn of(&mut self, entry: &Entry) -> &mut Check {
+        self.0.entry(entry.name.clone()).or_insert_with(|| Check {
+            entry: entry.clone(),
+            digests: Vec::new(),
+            either: None,
+            diff_ids: Vec::new(),
+            sizes: Vec::new(),
+            layer_types: Vec::new(),
+        })
+    }
 }
 
 /// The layers that `manifest.json` lists for an image of the OCI view. They may
 /// be other files than the manifest's, and are still the configuration's.
-fn state_item_layers(archive: &Archive, image: &Image, checks: &mut ByName<Check>) {
+fn state_item_layers(archive: &Archive, image: &Image, checks: &mut Checks) {
     for item in image.items.iter().map(|at| &archive.documents.items[*at]) {
         let Ok(Some(config)) = archive.store.find(&item.config) else { continue };
         let is_its = |manifest: &&ImageManifest| {
@@ -116,9 +121,7 @@ fn state_item_layers(archive: &Archive, image: &Image, checks: &mut ByName<Check
         let Some(summary) = manifest.and_then(|manifest| manifest.config()) else { continue };
         for (path, diff_id) in item.layers.iter().zip(&summary.diff_ids) {
             let Ok(Some(entry)) = archive.store.find(path) else { continue };
-            if let Some(check) = checks.get_mut(&entry.name) {
-                add(&mut check.diff_ids, *diff_id);
-            }
+            add(&mut checks.of(&entry).diff_ids, *diff_id);
         }
     }
 }
@@ -136,17 +139,19 @@ fn is_shuffled(manifest: &ImageManifest) -> bool {
     differs && own == stated
 }
 
-fn sort(names: Vec<Box<str>>, mut checks: ByName<Check>, referenced: &HashSet<Box<str>>) -> Claims {
+fn sort(archive: &Archive, mut checks: Checks, referenced: &HashSet<Box<str>>) -> Claims {
     let mut claims = Claims::default();
-    for name in names {
-        let Some(check) = checks.remove(&name) else { continue };
-        if Digest::from_blob_path(&name).is_some() && !referenced.contains(&name) {
-            claims.unreferenced.push(name.clone());
+    // An equal second copy is covered by the first, a different one is fatal.
+    for entry in archive.store.entries().filter(|entry| archive.store.is_first(entry)) {
+        let check = checks.0.remove(&entry.name).filter(|check| {
+            !check.digests.is_empty() || !check.diff_ids.is_empty() || check.either.is_some()
+        });
+        if Digest::from_blob_path(&entry.name).is_some() && !referenced.contains(&entry.name) {
+            claims.unreferenced.push(entry.name.clone());
         }
-        if check.digests.is_empty() && check.diff_ids.is_empty() && check.either.is_none() {
-            claims.unverifiable.push(name);
-        } else {
-            claims.checked.push(check);
+        match check {
+            Some(check) => claims.checked.push(check),
+            None => claims.unverifiable.push(entry.name),
         }
     }
     claims.checked.sort_by_key(|check| std::cmp::Reverse(check.entry.span.len));

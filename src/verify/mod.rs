@@ -381,5 +381,3 @@ fn platform_of(manifest: &ImageManifest) -> String {
 fn is_layer(media_type: &crate::media_type::MediaType) -> bool {
     media_type.class() == MediaClass::Layer
 }
-
-type ByName<T> = HashMap<Box<str>, T>;

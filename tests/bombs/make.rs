@@ -199,6 +199,8 @@ fn documents(maker: &mut Maker<'_>) {
     maker.tar("json-deep.tar", limit, &index(&deep(8 << 20, b"")));
     let long = [b"\"", &b"a".repeat(15 << 20)[..], b"\""].concat();
     maker.tar("json-deep-long.tar", (3, "E_JSON_SHAPE"), &index(&deep(63, &long)));
+    let blanks = b" ".repeat(15 << 20);
+    maker.tar("json-deep-blank.tar", (3, "E_JSON_SHAPE"), &index(&deep(63, &blanks)));
     maker.tar(
         "json-wide.tar",
         limit,
