@@ -434,3 +434,25 @@ fn a_pipe_that_ends_early() {
     let mut never = command(["ls", "/dev/null"]);
     assert_eq!(finish(&mut never, &[]).code, 3);
 }
+
+/// What has no end is read as far as it takes to see that it is no archive.
+#[test]
+fn what_has_no_end() {
+    for (verb, code) in [("ls", 3), ("inspect", 3), ("verify", 3), ("check", 1)] {
+        for path in ["/dev/zero", "/dev/urandom"] {
+            let run = ocitar([verb, path]);
+            assert_eq!(run.code, code, "{verb} {path}: {}", run.err);
+        }
+    }
+    let room = Room::new();
+    let mut yes = Command::new("yes").stdout(Stdio::piped()).spawn().unwrap();
+    let mut retag = command(["retag", "-", arg(&room.path("out.tar")), NEW]);
+    let run = retag.stdin(yes.stdout.take().unwrap()).output().unwrap();
+    // With its end of the pipe.
+    drop(retag);
+    let err = String::from_utf8_lossy(&run.stderr);
+    assert_eq!(run.status.code(), Some(3), "{err}");
+    assert!(err.contains("[E_FORMAT]"), "{err}");
+    yes.wait().unwrap();
+    assert_eq!(room.list().len(), 0);
+}

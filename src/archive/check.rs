@@ -25,13 +25,18 @@ pub(super) fn check(archive: &Archive, findings: &mut Diagnostics) {
 }
 
 /// A control file under an absolute name: docker, which unpacks the archive
-/// into a folder, reads it, and everyone else reads none.
+/// into a folder, reads it, and everyone else reads none. And one that is there
+/// twice, even with the same bytes: an edit would change one of them.
 fn check_control_names(archive: &Archive, findings: &mut Diagnostics) {
     let Some(tar) = archive.store.tar() else { return };
     let found = CONTROL_FILES.iter().filter_map(|name| tar.index.find(&format!("/{name}")));
     for member in found {
         let message = "a control file under an absolute name, which docker alone reads";
         findings.fatal(Error::new(Code::TarName, message).at(member.place()));
+    }
+    for second in CONTROL_FILES.iter().filter_map(|name| tar.index.copies(name).nth(1)) {
+        let message = "a control file twice; consumers disagree which counts";
+        findings.fatal(Error::new(Code::TarDup, message).at(second.place()));
     }
 }
 

@@ -31,7 +31,7 @@ use std::path::{Path, PathBuf};
 use crate::compress::Compression;
 use crate::diagnostics::Diagnostics;
 use crate::digest::Digest;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::json;
 use crate::limits::Limits;
 use crate::tarball::TarIndex;
@@ -351,6 +351,19 @@ impl Archive {
     #[must_use]
     pub fn size_of(&self, image: &Image) -> u64 {
         self.files_of(image).iter().map(|entry| entry.span.len).sum()
+    }
+
+    /// What is wrong with content that is embedded in descriptors.
+    pub(crate) fn bad_data(&self) -> impl Iterator<Item = Error> {
+        let index = self.documents.index.as_ref();
+        let tops = self.documents.tops.iter();
+        let tops = index
+            .into_iter()
+            .flat_map(move |index| tops.clone().map(move |top| (&index.entry, top)));
+        tops.chain(self.graph.bad_data()).filter_map(|(entry, descriptor)| {
+            let error = descriptor.bad_data.as_ref()?.error(descriptor);
+            Some(error.at(entry.place.clone()))
+        })
     }
 
     /// Fails when the archive was written to since it was opened: then no

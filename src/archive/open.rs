@@ -156,8 +156,7 @@ impl OpenOptions {
         let stream = Decoder::new(compression, whole, &self.limits).map_err(fail)?;
         if self.access == Access::Whole {
             let mut findings = Diagnostics::default();
-            let spooled =
-                stream::spool(stream, &self.limits, self.tmpdir.clone(), &mut findings);
+            let spooled = stream::spool(stream, &self.limits, self.tmpdir.clone(), &mut findings);
             let (file, index) = spooled.map_err(fail)?;
             let source = Source::own_file(label.clone(), file, self.map)?;
             let archive = self.indexed(label, compression, source, index, findings);

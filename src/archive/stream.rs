@@ -89,8 +89,13 @@ pub(super) fn spool(
     let fail = |e: io::Error| Error::io(&folder, e);
     let mut file = tempfile::tempfile_in(&folder).map_err(fail)?;
     let mut sink = |bytes: &[u8]| file.write_all(bytes).map_err(fail);
-    let options =
-        PassOptions { limits, sink: Some(&mut sink), verify: false, tmpdir: None, progress: &Silent };
+    let options = PassOptions {
+        limits,
+        sink: Some(&mut sink),
+        verify: false,
+        tmpdir: None,
+        progress: &Silent,
+    };
     let mut input = Forward::new(stream, options);
     input.route = Route::Through;
     let index = TarIndex::scan(&mut input, limits, findings, |member, input| {

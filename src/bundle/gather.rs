@@ -104,12 +104,14 @@ impl<'a> Bundle<'a> {
     /// `E_NO_MATCH` when a reference leads to no image, `E_NAME_COLLISION`,
     /// `E_BLOB_MISSING`, `E_DIFFID_MISMATCH` and `E_MEDIATYPE` for an image that
     /// no manifest can be made for, `N_DOCKER_V1` for archives without
-    /// configurations, and the errors of reading.
+    /// configurations, `E_TAR_TRAILING`, what is wrong with embedded content, and
+    /// the errors of reading.
     pub fn gather(
         archives: &[&'a Archive],
         options: &GatherOptions,
         progress: &dyn Progress,
     ) -> Result<Bundle<'a>> {
+        archives.iter().try_for_each(|archive| check(archive))?;
         let (chosen, dropped) = choose(archives, options)?;
         let mut blobs = Blobs::new(archives);
         let docker: Vec<(&Archive, &Image)> = chosen.iter().map(|c| (c.archive, c.image)).collect();
@@ -302,6 +304,21 @@ impl BundleImage {
             .filter_map(BundleName::reference)
             .map(|reference| Top::named(&top.raw, reference))
             .collect()
+    }
+}
+
+/// Fails for what may be read in place and not be carried over: content that is
+/// embedded in a descriptor and is not what it says, and bytes behind the end,
+/// which may be an archive that somebody meant to join.
+fn check(archive: &Archive) -> Result<()> {
+    let trailing = archive.findings().iter().find(|finding| {
+        let error = &finding.error;
+        error.code() == Code::TarTrailing
+    });
+    let trailing = trailing.map(|finding| finding.error.clone());
+    match trailing.or_else(|| archive.bad_data().next()) {
+        Some(error) => Err(error.in_archive(archive.label())),
+        None => Ok(()),
     }
 }
 

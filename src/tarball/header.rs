@@ -53,20 +53,27 @@ impl<'a> Header<'a> {
             [0, 0, 0, 0, 0, 0, 0, 0] => Dialect::V7,
             _ => return Err(Error::new(Code::TarMagic, "unknown magic in the header")),
         };
-        let prefix_used = block[345..500].iter().any(|b| *b != 0);
-        if dialect != Dialect::Ustar && prefix_used {
-            return Err(Error::new(
-                Code::TarMagic,
-                "a name prefix under a magic that has none for some readers",
-            ));
-        }
-        if &block[508..512] == b"tar\0" {
-            return Err(Error::new(
-                Code::TarMagic,
-                "a star header, whose name prefix readers cut differently",
-            ));
-        }
         Ok(Header { block, dialect })
+    }
+
+    /// Checks that the name is cut from the header alike by every reader.
+    pub(crate) fn check_name(&self) -> Result<()> {
+        let prefix_used = self.block[345..500].iter().any(|b| *b != 0);
+        if self.dialect != Dialect::Ustar && prefix_used {
+            let message = "a name prefix under a magic that has none for some readers";
+            return Err(Error::new(Code::TarMagic, message));
+        }
+        if &self.block[508..512] == b"tar\0" {
+            let message = "a star header, whose name prefix readers cut differently";
+            return Err(Error::new(Code::TarMagic, message));
+        }
+        // Without a type a name that ends in a slash is a directory's: to Python
+        // the name field, to others what the prefix makes of it.
+        if self.type_flag() == 0 && self.block[0] == 0 && prefix_used {
+            let message = "a prefix without a name, a directory to some readers";
+            return Err(Error::new(Code::TarType, message));
+        }
+        Ok(())
     }
 
     /// Whether every reader takes an extended header for one: the `tar` crate
@@ -98,12 +105,15 @@ impl<'a> Header<'a> {
             ("mode", 100..108),
             ("uid", 108..116),
             ("gid", 116..124),
-            ("mtime", 136..148),
             ("devmajor", 329..337),
             ("devminor", 337..345),
         ];
         for (name, range) in fields {
             number(&self.block[range]).ok_or_else(|| numeric(name))?;
+        }
+        let mtime = &self.block[136..148];
+        if number(mtime).is_none() && !is_negative(mtime) {
+            return Err(numeric("mtime"));
         }
         Ok(())
     }
@@ -121,6 +131,12 @@ impl<'a> Header<'a> {
     pub(crate) fn link_name(&self) -> Vec<u8> {
         until_nul(&self.block[157..257]).to_vec()
     }
+}
+
+/// A time before 1970 as GNU tar writes it: base-256, in two's complement.
+fn is_negative(field: &[u8]) -> bool {
+    let (sign, value) = field.split_at(field.len() - 8);
+    sign.iter().all(|byte| *byte == 0xff) && value[0] >= 0x80
 }
 
 fn numeric(field: &str) -> Error {

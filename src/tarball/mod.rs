@@ -178,9 +178,14 @@ impl TarIndex {
     /// The first member of a name.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<&Member> {
+        self.copies(name).next()
+    }
+
+    /// Every member of a name, in file order.
+    pub fn copies<'n>(&self, name: &'n str) -> impl Iterator<Item = &Member> + use<'_, 'n> {
         let at = self.by_name.partition_point(|i| &*self.members[*i as usize].name < name);
-        let member = &self.members[*self.by_name.get(at)? as usize];
-        (&*member.name == name).then_some(member)
+        let members = self.by_name[at..].iter().map(|i| &self.members[*i as usize]);
+        members.take_while(move |member| &*member.name == name)
     }
 
     /// The regular member whose bytes stand under a name: the member itself,

@@ -30,6 +30,8 @@ pub(crate) struct Scanner<'l> {
     offset: u64,
     members: u32,
     globals: u32,
+    /// Where a global header is that no member has come after.
+    global: Option<u64>,
     /// Bytes of names so far.
     names: u64,
 }
@@ -51,9 +53,23 @@ pub(crate) enum Step {
     End(End),
 }
 
+/// Refuses what is no member to all readers. First of all, because what stands
+/// where in a header depends on it.
+fn check_type(flag: u8) -> Result<()> {
+    match flag {
+        b'0'..=b'6' | 0 | b'x' | b'g' | b'L' | b'K' => Ok(()),
+        b'S' => Err(Error::new(Code::TarSparse, "a sparse member")),
+        other => {
+            let flag = char::from(other).escape_default();
+            let message = format!("member type '{flag}', which readers treat differently");
+            Err(Error::new(Code::TarType, message))
+        }
+    }
+}
+
 impl<'l> Scanner<'l> {
     pub(crate) fn new(limits: &'l Limits) -> Self {
-        Scanner { limits, offset: 0, members: 0, globals: 0, names: 0 }
+        Scanner { limits, offset: 0, members: 0, globals: 0, global: None, names: 0 }
     }
 
     /// Reads on to the next member, or to the end of the archive.
@@ -73,7 +89,7 @@ impl<'l> Scanner<'l> {
             if block == [0; BLOCK_LEN] {
                 return self.end(input, &pending).map(Step::End);
             }
-            let header = Header::new(&block).map_err(|e| self.not_a_header(e, at))?;
+            let header = Header::new(&block).map_err(|e| self.not_a_header(e, at, &block))?;
             let place = Place { index: Some(self.members), ..Place::offset(at) };
             let step = self.one(&header, input, &mut pending, findings);
             if let Some(member) = step.map_err(|e| e.at(place))? {
@@ -92,6 +108,8 @@ impl<'l> Scanner<'l> {
         findings: &mut Diagnostics,
     ) -> Result<Option<Member>> {
         let at = self.offset;
+        check_type(header.type_flag())?;
+        header.check_name()?;
         header.check_numbers()?;
         let size = header.size()?;
         let body = at.checked_add(BLOCK).ok_or_else(truncated)?;
@@ -121,6 +139,7 @@ impl<'l> Scanner<'l> {
                     .at(place));
                 }
                 self.members += 1;
+                self.global = None;
                 self.offset = end;
                 Ok(Some(member))
             }
@@ -153,6 +172,7 @@ impl<'l> Scanner<'l> {
             if pending.start.is_some() {
                 return Err(conflict("a global pax header between a member and its headers"));
             }
+            self.global = Some(body - BLOCK);
             return pax::check_global(&bytes);
         }
         pending.start.get_or_insert(body - BLOCK);
@@ -216,15 +236,7 @@ impl<'l> Scanner<'l> {
             b'1' => Kind::HardLink,
             b'2' => Kind::Symlink,
             b'3' | b'4' | b'6' => Kind::Device,
-            b'5' => Kind::Directory,
-            b'S' => return Err(Error::new(Code::TarSparse, "a sparse member")),
-            other => {
-                let flag = char::from(other).escape_default();
-                return Err(Error::new(
-                    Code::TarType,
-                    format!("member type '{flag}', which readers treat differently"),
-                ));
-            }
+            _ => Kind::Directory,
         };
         if header.is_v7() && !matches!(kind, Kind::File | Kind::Directory) {
             return Err(Error::new(Code::TarMagic, "a link or device without magic"));
@@ -266,6 +278,9 @@ impl<'l> Scanner<'l> {
                 let raw = link.unwrap_or_else(|| header.link_name());
                 let link = String::from_utf8(raw)
                     .map_err(|_| Error::new(Code::TarName, "a link target that is not UTF-8"))?;
+                if link.is_empty() {
+                    return Err(Error::new(Code::TarLink, "a link without a target"));
+                }
                 Some(link.into_boxed_str())
             }
             // GNU tar writes no `K` here; readers that see one show a link.
@@ -355,14 +370,15 @@ impl<'l> Scanner<'l> {
         }
         self.no_dangling(pending)?;
         if rest.iter().any(|b| *b != 0) {
-            return Err(self.not_a_header(truncated(), at));
+            return Err(self.not_a_header(truncated(), at, rest));
         }
         let marker = if rest.is_empty() { Marker::Missing } else { Marker::Half };
         Ok(End { offset: at, marker, padding: at + rest.len() as u64 })
     }
 
     fn no_dangling(&self, pending: &Pending) -> Result<()> {
-        match pending.start {
+        // Python fails on either, the others say nothing or warn.
+        match pending.start.or(self.global) {
             None => Ok(()),
             Some(start) => {
                 Err(Error::new(Code::TarExtDangling, "an extended header without a member")
@@ -372,9 +388,11 @@ impl<'l> Scanner<'l> {
     }
 
     /// What bytes that are no header mean depends on where they stand: at the
-    /// start the file is no tar, further on it is damaged.
-    fn not_a_header(&self, error: Error, at: u64) -> Error {
-        if at == 0 {
+    /// start the file is no tar, unless it has a tar's magic, and further on it
+    /// is damaged.
+    fn not_a_header(&self, error: Error, at: u64, bytes: &[u8]) -> Error {
+        let has_magic = bytes.get(257..262) == Some(b"ustar");
+        if at == 0 && !has_magic && error.code() != Code::TarMagic {
             return Error::new(Code::Format, "not a tar archive").hint(
                 "image archives are tar files, plain or compressed with gzip, zstd, xz or bzip2",
             );

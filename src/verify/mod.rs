@@ -11,7 +11,7 @@ mod claims;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::archive::store::CONTROL_FILES;
-use crate::archive::{Archive, Descriptor, Entry, Image, ImageManifest, ManifestKind, Target};
+use crate::archive::{Archive, Entry, Image, ImageManifest, ManifestKind, Target};
 use crate::compress::Facts;
 use crate::diagnostics::{Diagnostics, Severity};
 use crate::error::{Code, Error, Place};
@@ -165,7 +165,7 @@ impl Archive {
                 }
             }
         }
-        found.extend(bad_data(self));
+        found.extend(self.bad_data().map(|error| (Severity::Error, error)));
         found.sort_by_key(|(_, error)| (error.place().index, error.place().offset));
         found.into_iter().for_each(|(severity, error)| findings.push(severity, error));
         let images = self
@@ -177,19 +177,6 @@ impl Archive {
         let unverifiable = claims.unverifiable;
         Report { images, findings, unverifiable, files, bytes }
     }
-}
-
-/// Findings about content that is embedded in descriptors.
-fn bad_data(archive: &Archive) -> Vec<(Severity, Error)> {
-    let index = archive.documents.index.as_ref();
-    let tops = archive.documents.tops.iter();
-    let tops = index.into_iter().flat_map(|index| tops.clone().map(move |top| (&index.entry, top)));
-    let all = tops.chain(archive.graph.bad_data());
-    let error = |(entry, descriptor): (&Entry, &Descriptor)| {
-        let error = descriptor.bad_data.as_ref()?.error(descriptor);
-        Some((Severity::Error, error.at(entry.place.clone())))
-    };
-    all.filter_map(error).collect()
 }
 
 fn note_members(claims: &claims::Claims, findings: &mut Diagnostics) {

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use super::seen::Seen;
 use super::support::image::{Descriptor, Image, OCI_INDEX, OCI_MANIFEST, blob, blob_path, index};
-use super::support::oci::layout;
+use super::support::oci::{LAYOUT, blobs, layout};
 use super::support::run::{Room, Run, arg, ocitar};
 use super::support::tarball::Tar;
-use super::{APP, assert_refused, data, exported, words};
+use super::{APP, OTHER, assert_refused, data, exported, words};
 
 /// Far more than any of this takes, on a machine that does other things.
 const CAP: Duration = Duration::from_secs(30);
@@ -278,4 +278,28 @@ fn artifacts_that_are_incomplete() {
         assert_refused(&run, 1, "E_PLATFORM_MISSING");
     }
     exported(&room, "export", &input, &[APP]).assert_sound();
+}
+
+/// What stands behind the end, or inside a descriptor, may be more than one archive: it is not passed over in silence.
+#[test]
+fn what_would_be_lost() {
+    let room = Room::new();
+    let (a, b) = (Image::app("a"), Image::app("b"));
+    let one = |image: &Image, name| layout(image.blobs(), &[image.descriptor().named(name)]);
+    // `cat a.tar b.tar`, whose second half nobody reads.
+    let joined = [one(&a, APP).bytes(), one(&b, OTHER).bytes()].concat();
+    let input = room.write("joined.tar", joined);
+    for (verb, run) in each_verb(&room, &input) {
+        assert!(run.code == 1 && run.err.contains("[E_TAR_TRAILING]"), "{verb}: {}", run.err);
+    }
+    let data = |text: &str| {
+        let top = a.descriptor().named(APP).to_string();
+        let top = format!("{},\"data\":\"{text}\"}}", top.strip_suffix('}').unwrap());
+        let index = format!("{{\"schemaVersion\":2,\"manifests\":[{top}]}}");
+        blobs(a.blobs()).file("index.json", index).file("oci-layout", LAYOUT).bytes()
+    };
+    let input = room.write("data.tar", data("e30="));
+    for (verb, run) in each_verb(&room, &input) {
+        assert!(run.code == 1 && run.err.contains("[E_SIZE_MISMATCH]"), "{verb}: {}", run.err);
+    }
 }

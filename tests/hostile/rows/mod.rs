@@ -2,6 +2,7 @@
 //!
 //! Each is a sound image archive around its trick, so that nothing else can be the reason for a refusal.
 
+mod configs;
 mod images;
 pub mod json;
 mod layers;
@@ -56,6 +57,7 @@ pub fn all() -> Vec<Row> {
     all.extend(metadata::rows());
     all.extend(names::rows());
     all.extend(images::rows());
+    all.extend(configs::rows());
     all.extend(layers::rows());
     all.extend(producers::rows());
     all

@@ -137,6 +137,12 @@ fn twice() -> Vec<Row> {
     let (blob, body) = Image::app("hostile").blobs().swap_remove(0);
     let row = Row::new;
     vec![
+        row(
+            "T39",
+            "the same oci-layout twice",
+            twice(file("oci-layout", crate::support::oci::LAYOUT)),
+            dup,
+        ),
         row("T39", "a second index.json", twice(file("index.json", other)), dup),
         row("T39", "a second index.json behind a point", twice(file("./index.json", other)), dup),
         row("T39", "a second index.json named in pax", twice(at("index.json")), dup),
@@ -273,6 +279,8 @@ fn links() -> Vec<Row> {
         blobs.clone().raw(real.0).h(&link("index.json", kind, "real.json")).end().0
     };
     vec![
+        row("T34", "a hard link to nothing", alone(b'1', ""), refused),
+        row("T32", "a symbolic link to nothing", alone(b'2', ""), refused),
         row("T32", "a layer that is a link to a layer", soft("../c/layer.tar"), Accepted),
         row("T32", "a layer that is a link out", soft("../../../etc/passwd"), refused),
         row("T32", "a layer that is a link to nothing", soft("../d/layer.tar"), refused),

@@ -13,6 +13,7 @@ pub fn rows() -> Vec<Row> {
     rows.extend(numbers());
     rows.extend(magic());
     rows.extend(checksums());
+    rows.extend(first());
     rows.extend(ends());
     rows
 }
@@ -118,7 +119,7 @@ fn types() -> Vec<Row> {
                     .put(398..410, "00000001000")
                     .put(483..495, "77777777777"))
                 .body("x"),
-            Refused(Code::TarMagic),
+            Refused(Code::TarSparse),
         ),
         row(
             "T36",
@@ -177,7 +178,8 @@ fn numbers() -> Vec<Row> {
         row("owner in base-256", &file().put(UID, [0x80, 0, 0, 0, 0, 0x1f, 0, 0]), Accepted),
         row("blank owner", &file().put(UID, "        "), Accepted),
         row("owner of NULs", &file().put(UID, [0; 8]), Accepted),
-        row("time before 1970", &file().put(MTIME, [0xff; 12]), numeric),
+        row("time before 1970", &file().put(MTIME, [0xff; 12]), Accepted),
+        row("time below 64 bits", &file().put(MTIME, b"\xff\xff\xff\xff\x7f"), numeric),
         row("junk for a device of a file", &file().put(DEV_MAJOR, "junk"), numeric),
         row(
             "junk for a device where there is no magic",
@@ -299,6 +301,27 @@ fn checksums() -> Vec<Row> {
     ]
 }
 
+/// What is wrong with the first header says what it is, as long as that is a header.
+fn first() -> Vec<Row> {
+    let (blobs, documents) = layout();
+    let first = |header: &[u8]| [header, &blobs.0, &documents.0, &[0; 1024]].concat();
+    let file = H::new("f", 0, b'0');
+    let good = Bytes::new().h(&file).0;
+    let mut damaged = good.clone();
+    damaged[0] ^= 1;
+    let other = Bytes::new().h(&file.clone().magic(b"rustar00")).0;
+    let label = Bytes::new().h(&H::new("label", 0, b'V').magic(GNU).put(PREFIX, "12345")).0;
+    let row =
+        |threat, what, header: &[u8], code| Row::new(threat, what, first(header), Refused(code));
+    vec![
+        row("T16", "a first header with another sum", &damaged, Code::TarChecksum),
+        row("T17", "a first header with another magic", &other, Code::TarMagic),
+        row("T20", "a volume label first", &label, Code::TarType),
+        row("T16", "a first block of noise", &[0x55; BLOCK], Code::Format),
+        Row::new("T16", "half a block", vec![0x55; 256], Refused(Code::Format)),
+    ]
+}
+
 fn ends() -> Vec<Row> {
     let zero = || Bytes::new().raw([0; BLOCK]);
     let after = |bytes: &Bytes| ending(&Bytes::new().raw(&bytes.0));
@@ -308,7 +331,22 @@ fn ends() -> Vec<Row> {
     let no_pad = whole.len() - BLOCK + crate::support::oci::LAYOUT.len();
     let row = Row::new;
     let other = Bytes::new().file("index.json", "{}").end();
+    let zeros = |n: usize| after(&Bytes::new().raw(vec![0; n]));
     vec![
+        row("T14", "four MiB of zeros behind the end", zeros(4 << 20), Accepted),
+        row("T14", "more zeros than any tool pads with", zeros(65 << 20), Fails(Code::TarTrailing)),
+        row(
+            "T19",
+            "a global header and no member",
+            ending(&Bytes::new().g(&[("comment", "x")]).end()),
+            Refused(Code::TarExtDangling),
+        ),
+        row(
+            "T5",
+            "a prefix without a name or a type",
+            around(Bytes::new().h(&H::new("", 0, 0).put(PREFIX, "p"))),
+            Refused(Code::TarType),
+        ),
         row("T13", "one zero block between members", around(zero()), Refused(Code::TarEof)),
         row(
             "T13",
