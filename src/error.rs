@@ -152,6 +152,17 @@ codes! {
     /// A zstd window larger than allowed.
     LimitWindow = "E_LIMIT_WINDOW", Limit;
 
+    /// A layer that Go cannot read, and so no daemon unpack.
+    LayerTar = "E_LAYER_TAR", Content;
+    /// A whiteout in a layer that would remove the folder it is in, or the one above.
+    LayerWhiteout = "E_LAYER_WHITEOUT", Content;
+    /// A name in a layer that leads out of it.
+    LayerPath = "E_LAYER_PATH", Content;
+    /// A sparse member in a layer.
+    LayerSparse = "E_LAYER_SPARSE", Content;
+    /// A header in a layer that readers take differently.
+    LayerOdd = "E_LAYER_ODD", Content;
+
     /// A descriptor, a name or a link leads to a blob that is not there.
     BlobMissing = "E_BLOB_MISSING", Content;
     /// Bytes behind the end of a compressed stream.

@@ -4,9 +4,12 @@
 
 mod support;
 
-use support::image::{Descriptor, Image, Layer, OCI_CONFIG, OCI_MANIFEST, Packing, blob, manifest};
+use support::image::{
+    Descriptor, Image, Layer, OCI_CONFIG, OCI_MANIFEST, Packing, blob, manifest, pack,
+};
 use support::oci::layout;
 use support::run::{Room, arg, ocitar};
+use support::tarball::Tar;
 
 const NAME: &str = "example.com/team/app:1.0";
 
@@ -82,5 +85,87 @@ fn layers_of_unknown_types_are_named() {
                 && line.contains("E_MEDIATYPE")
         });
         assert_eq!(warned, warns, "{layer_type} {config_type}: {}", run.err);
+    }
+}
+
+/// What is in a layer is Go's to read: doubts are warnings, what it cannot read is an error.
+#[test]
+fn layers_are_tars_that_go_reads() {
+    let room = Room::new();
+    let file = |name: &str| Tar::new().file(name, "text");
+    let kind_of = |name: &str, kind: u8, tar: Tar| {
+        tar.each(|member| {
+            if member.name == name {
+                member.kind = kind
+            }
+        })
+        .bytes()
+    };
+    let sparse = Tar::new().file("pax", "22 GNU.sparse.major=1\n").file("a", "");
+    let inner = Tar::new().file("a", &file("inner").bytes()[..1024]);
+    let cut = file("a").bytes()[..514].to_vec();
+    // The layer, how verify ends without and with --strict-layers, and what it says.
+    let rows: Vec<(&str, Vec<u8>, [i32; 2], &str)> = vec![
+        ("a file", file("a").bytes(), [0, 0], ""),
+        ("nothing", vec![], [0, 0], ""),
+        ("an empty tar", vec![0; 1024], [0, 0], ""),
+        ("whiteouts", file("a/.wh.b").file("a/.wh..wh..opq", "").bytes(), [0, 0], ""),
+        ("a whiteout of nothing", file("a/.wh.").bytes(), [0, 1], "E_LAYER_WHITEOUT"),
+        ("a whiteout of the folder above", file("a/.wh...").bytes(), [0, 1], "E_LAYER_WHITEOUT"),
+        ("a name that leads out", file("a/../../b").bytes(), [0, 1], "E_LAYER_PATH"),
+        ("a name from the root", file("/a").bytes(), [0, 0], ""),
+        ("a sparse file", kind_of("pax", b'x', sparse), [0, 1], "E_LAYER_SPARSE"),
+        ("a link that states a size", kind_of("a", b'2', inner), [0, 1], "E_LAYER_ODD"),
+        ("text", b"no tar ".repeat(100), [1, 1], "E_LAYER_TAR"),
+        ("cut", cut, [1, 1], "E_LAYER_TAR"),
+        ("compressed twice", pack(&file("a").bytes(), Packing::Gzip), [1, 1], "E_LAYER_TAR"),
+    ];
+    for (what, plain, codes, id) in rows {
+        for packing in [Packing::Plain, Packing::Gzip, Packing::Zstd] {
+            let layer =
+                Layer { blob: pack(&plain, packing), plain: plain.clone(), packing, url: None };
+            let image = Image::new("linux/amd64", vec![layer]);
+            // A plain layer that begins as a compressed one is taken for one.
+            if packing == Packing::Plain && what == "compressed twice" {
+                continue;
+            }
+            let top = image.descriptor().named(NAME);
+            let path = room.write("in.tar", layout(image.blobs(), &[top]).bytes());
+            let runs = [&["verify"][..], &["verify", "--strict-layers"]]
+                .map(|verb| ocitar(verb.iter().copied().chain([arg(&path)])));
+            for (run, code) in runs.iter().zip(codes) {
+                assert_eq!(run.code, code, "{what}, {packing:?}: {}", run.err);
+                assert!(run.err.contains(id), "{what}, {packing:?}: {}", run.err);
+                assert_eq!(run.err.contains("E_LAYER"), !id.is_empty(), "{what}: {}", run.err);
+            }
+            // It is carried all the same, and says nothing of what it does not read.
+            let (out, rule) = (room.path("out.tar"), "example.com/new:1");
+            let run = ocitar(["retag", "-f", arg(&path), arg(&out), rule]).ok();
+            assert!(!run.err.contains("E_LAYER"), "{what}: {}", run.err);
+        }
+    }
+}
+
+/// What is no layer of an image to unpack is not read as one.
+#[test]
+fn other_blobs_are_no_tars() {
+    let room = Room::new();
+    let blob_of_text = Layer {
+        plain: b"{\"critical\":{}}".to_vec(),
+        blob: b"{\"critical\":{}}".to_vec(),
+        packing: Packing::Plain,
+        url: None,
+    };
+    let config = Image::new("linux/amd64", vec![blob_of_text.clone()]).config;
+    for media_type in
+        ["application/vnd.dev.cosign.simplesigning.v1+json", "application/vnd.in-toto+json"]
+    {
+        let layers = [Descriptor::new(media_type, &blob_of_text.blob)];
+        let text = manifest(OCI_MANIFEST, &Descriptor::new(OCI_CONFIG, &config), &layers, "");
+        let top = Descriptor::new(OCI_MANIFEST, &text).named(NAME);
+        let files = vec![blob(&config), blob(&text), blob(&blob_of_text.blob)];
+        let path = room.write("in.tar", layout(files, &[top]).bytes());
+        let run = ocitar(["verify", "--strict-layers", arg(&path)]).ok();
+        assert!(!run.err.contains("E_LAYER"), "{media_type}: {}", run.err);
     }
 }

@@ -205,7 +205,7 @@ impl Documents<'_> {
         let of_path = Digest::from_blob_path(&member.name).map(|digest| digest.algorithm());
         let mut algorithms = vec![Algorithm::Sha256];
         algorithms.extend(of_path.filter(|algorithm| *algorithm != Algorithm::Sha256));
-        let wanted = Wanted { algorithms, content: true };
+        let wanted = Wanted { algorithms, content: true, layer: true };
         let limits = self.limits;
         let mut body = Body { input, member, kept: Vec::new(), keeps: None, documents: self };
         let facts = measure(&mut body, &wanted, limits, &Silent)?;

@@ -75,7 +75,7 @@ fn measure(entry: &Entry, archive: &Archive, progress: &dyn Progress) -> Result<
     let mut algorithms = vec![Algorithm::Sha256];
     algorithms.extend(of_path.map(|digest| digest.algorithm()));
     algorithms.dedup();
-    let wanted = Wanted { algorithms, content: true };
+    let wanted = Wanted { algorithms, content: true, layer: false };
     let facts = measure_span(&entry.span, &wanted, archive.limits(), progress)?;
     let plain = facts.raw(Algorithm::Sha256).ok_or_else(|| Error::new(Code::Bug, "no digest"))?;
     let media_type = match facts.compression {

@@ -9,6 +9,7 @@ use crate::error::{Code, Result};
 use crate::limits::Limits;
 use crate::progress::{Progress, advance};
 use crate::source::Span;
+use crate::tarball::layer::{LayerReport, LayerScan};
 
 /// Bytes read and decompressed at once: stays in the second-level cache while
 /// hashed.
@@ -25,13 +26,18 @@ pub(crate) struct Facts {
     raw: Vec<(Algorithm, Digest)>,
     /// The sha256 of the content, where the file is compressed.
     pub(crate) unpacked: Option<Result<Digest>>,
+    /// What the content is as a layer, where that was wanted and it is sound.
+    pub(crate) layer: Option<LayerReport>,
 }
 
 /// Which facts are wanted.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {
     pub(crate) algorithms: Vec<Algorithm>,
+    /// The digest of the content, too.
     pub(crate) content: bool,
+    /// Whether the content is a tar, too.
+    pub(crate) layer: bool,
 }
 
 /// Reads bytes to their end, once, hashing them and what they decompress to.
@@ -50,19 +56,32 @@ pub(crate) fn measure(
     let mut input = Tee { reader, hashers, progress };
     let (compression, head) = Compression::read_head(&mut input).map_err(decode_error)?;
     let mut unpacked = None;
+    let mut layer = wanted.layer.then(LayerScan::new);
     if wanted.content && compression != Compression::None {
         let whole = io::Cursor::new(head).chain(&mut input);
-        unpacked = match hash_unpacked(whole, compression, limits) {
+        unpacked = match hash_unpacked(whole, compression, limits, layer.as_mut()) {
             Err(e) if matches!(e.code(), Code::Interrupted | Code::Io | Code::InputChanged) => {
                 return Err(e);
             }
             hashed => Some(hashed),
         };
+        if matches!(unpacked, Some(Err(_))) {
+            layer = None;
+        }
+    } else if let Some(layer) = layer.as_mut() {
+        layer.push(&head, &mut |_| ());
     }
     let mut rest = vec![0; BUFFER];
-    while input.read(&mut rest).map_err(decode_error)? > 0 {}
+    loop {
+        let got = input.read(&mut rest).map_err(decode_error)?;
+        match layer.as_mut().filter(|_| unpacked.is_none()) {
+            _ if got == 0 => break,
+            Some(layer) => layer.push(&rest[..got], &mut |_| ()),
+            None => {}
+        }
+    }
     let raw = input.hashers.into_iter().map(|(a, hasher)| (a, hasher.finish())).collect();
-    Ok(Facts { compression, raw, unpacked })
+    Ok(Facts { compression, raw, unpacked, layer: layer.map(LayerScan::finish) })
 }
 
 /// As [`measure`], of what can be read twice and is by several threads.
@@ -105,14 +124,24 @@ impl Facts {
 }
 
 /// Decompresses to the very end.
-fn hash_unpacked(input: impl Read, compression: Compression, limits: &Limits) -> Result<Digest> {
+fn hash_unpacked(
+    input: impl Read,
+    compression: Compression,
+    limits: &Limits,
+    mut layer: Option<&mut LayerScan>,
+) -> Result<Digest> {
     let mut decoder = Decoder::new(compression, input, limits)?;
     let mut hasher = Hasher::new(Algorithm::Sha256);
     let mut buffer = vec![0; BUFFER];
     loop {
         match decoder.read(&mut buffer).map_err(decode_error)? {
             0 => return Ok(hasher.finish()),
-            got => hasher.update(&buffer[..got]),
+            got => {
+                hasher.update(&buffer[..got]);
+                if let Some(layer) = layer.as_mut() {
+                    layer.push(&buffer[..got], &mut |_| ());
+                }
+            }
         }
     }
 }

@@ -192,7 +192,7 @@ fn spans(archive: &Archive, members: &[Member]) -> Vec<Option<Span>> {
 
 /// Reads a file once, decompressing what is compressed.
 fn content(span: &Span, limits: &Limits, progress: &dyn Progress) -> Result<Content> {
-    let wanted = Wanted { algorithms: vec![Algorithm::Sha256], content: true };
+    let wanted = Wanted { algorithms: vec![Algorithm::Sha256], content: true, layer: false };
     let found = measure_span(span, &wanted, limits, progress)?;
     let digest = found.raw(Algorithm::Sha256);
     let digest = digest.ok_or_else(|| Error::new(Code::Bug, "a digest that was asked for"))?;

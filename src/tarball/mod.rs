@@ -4,7 +4,9 @@
 //! extended headers included), where its body is and how long; nothing is
 //! unpacked. The strict rules are in `tarball/scan.rs`.
 
+mod go;
 pub(crate) mod header;
+pub mod layer;
 pub(crate) mod pax;
 pub(crate) mod scan;
 pub(crate) mod write;

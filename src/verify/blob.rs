@@ -12,9 +12,14 @@ use crate::verify::claims::Check;
 pub(super) type Findings = Vec<(Severity, Error)>;
 
 /// Reads a file once and compares.
-pub(super) fn check(check: &Check, limits: &Limits, progress: &dyn Progress) -> Findings {
+pub(super) fn check(
+    check: &Check,
+    limits: &Limits,
+    strict: bool,
+    progress: &dyn Progress,
+) -> Findings {
     match measure_span(&check.entry.span, &check.wanted(), limits, progress) {
-        Ok(facts) => compare(check, &facts),
+        Ok(facts) => compare(check, &facts, strict),
         Err(error) => vec![(Severity::Fatal, error)],
     }
 }
@@ -28,12 +33,20 @@ impl Check {
         }
         algorithms.sort_unstable();
         algorithms.dedup();
-        Wanted { algorithms, content }
+        Wanted { algorithms, content, layer: self.is_layer() }
+    }
+
+    /// Whether it is a layer of an image, which is unpacked as a tar. cosign's
+    /// signatures have diff IDs, too, and another media type.
+    fn is_layer(&self) -> bool {
+        let has_other_type = self.layer_types.is_empty() && !self.sizes.is_empty();
+        !self.diff_ids.is_empty() && !has_other_type
     }
 }
 
-/// Compares what was found with what is stated.
-pub(super) fn compare(check: &Check, facts: &Facts) -> Findings {
+/// Compares what was found with what is stated. With `strict` a layer must be
+/// one thing to all readers.
+pub(super) fn compare(check: &Check, facts: &Facts, strict: bool) -> Findings {
     let mut findings = Findings::new();
     let mut error = |error: Error| findings.push((Severity::Error, error));
     let len = check.entry.span.len;
@@ -91,7 +104,18 @@ pub(super) fn compare(check: &Check, facts: &Facts) -> Findings {
     for media_type in &check.layer_types {
         findings.extend(check_type(media_type, facts.compression));
     }
+    if let Some(layer) = facts.layer.as_ref().filter(|_| check.is_layer()) {
+        let severity = if strict { Severity::Error } else { Severity::Warning };
+        findings.extend(layer.failure.iter().map(|error| (Severity::Error, in_layer(error))));
+        findings.extend(layer.doubts.iter().map(|error| (severity, in_layer(error))));
+    }
     findings
+}
+
+/// An error about what is in a layer, whose own place is that of the blob.
+fn in_layer(error: &Error) -> Error {
+    let offset = error.place().offset.unwrap_or_default();
+    Error::new(error.code(), format!("{} (at {offset} of the unpacked layer)", error.message()))
 }
 
 /// The media type of a layer against its first bytes. An OCI type without

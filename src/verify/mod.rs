@@ -2,8 +2,8 @@
 //!
 //! Every file is read once. It is hashed against the digests its path and its
 //! descriptors give, and in the same pass decompressed and hashed against the
-//! diff IDs of the images that use it as a layer. Files are taken biggest
-//! first, by as many threads as asked for.
+//! diff IDs of the images that use it as a layer; and a layer is read as the tar
+//! it must be. Files are taken biggest first, by as many threads as asked for.
 
 mod blob;
 mod claims;
@@ -26,6 +26,9 @@ pub struct VerifyOptions {
     /// Whether a platform that an index promises and the archive does not hold
     /// is an error instead of a note.
     pub all_platforms: bool,
+    /// Whether a layer that readers other than Go take differently is an error
+    /// instead of a warning.
+    pub strict_layers: bool,
     /// Threads; as many as the machine has when `None`.
     pub jobs: Option<usize>,
 }
@@ -107,7 +110,7 @@ impl Archive {
         let claims = claims::collect(self);
         progress.begin(claims.checked.iter().map(|check| check.entry.span.len).sum());
         let results = parallel::map(&claims.checked, options.jobs, |check| {
-            blob::check(check, self.limits(), progress)
+            blob::check(check, self.limits(), options.strict_layers, progress)
         });
         if let Err(changed) = self.check_unchanged() {
             let mut findings = Diagnostics::default();
@@ -129,7 +132,7 @@ impl Archive {
         let claims = claims::collect(self);
         let compare =
             |check: &claims::Check| match check.entry.place.index.and_then(|i| facts.get(&i)) {
-                Some(facts) => blob::compare(check, facts),
+                Some(facts) => blob::compare(check, facts, false),
                 None => vec![(Severity::Fatal, Error::new(Code::Bug, "a file was not measured"))],
             };
         let results = claims.checked.iter().map(compare).collect();

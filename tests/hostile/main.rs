@@ -4,6 +4,7 @@
 //! * [`readers`]: Go, GNU tar, libarchive, Python and the `tar` crate, asked about the same bytes. Where ocitar accepts
 //!   and Go lists other members, the test fails.
 //! * [`mutate`]: thousands of damaged archives of real tools, for the same question.
+//! * [`layers`]: the same bytes as layers, which are read as Go reads them.
 //! * [`documents`]: the same for JSON: what ocitar takes from a document, and what `encoding/json` takes.
 //!
 //! Readers are those on the PATH; with `OCITAR_READERS=1` all must be there (Debian: golang-go, libarchive-tools,
@@ -17,6 +18,7 @@ mod support;
 mod bytes;
 mod compare;
 mod documents;
+mod layers;
 mod mutate;
 mod readers;
 mod rows;
@@ -70,17 +72,24 @@ fn what_is_accepted_has_one_reading() {
     let mut tallies = ["crafted", "stored", "damaged"].map(Tally::new);
     tallies[0].add(&crafted, &readers, 1);
     tallies[1].add(&stored, &readers, 1);
+    let mut layers = layers::Tally::default();
+    layers.add(&crafted, &readers);
+    layers.add(&stored, &readers);
     let wanted = std::env::var("OCITAR_DAMAGED").map_or(DAMAGED, |text| text.parse().unwrap());
     let numbers: Vec<u64> = (0..wanted).collect();
     for batch in numbers.chunks(BATCH) {
         let batch = batch
             .iter()
             .map(|number| (format!("damaged {number}"), mutate::damaged(&seeds, *number)));
-        tallies[2].add(&batch.collect::<Vec<_>>(), &readers, SAMPLED);
+        let batch = batch.collect::<Vec<_>>();
+        tallies[2].add(&batch, &readers, SAMPLED);
+        layers.add(&batch, &readers);
     }
     let documents = compare_documents(&readers, wanted / 2);
-    println!("{}{}", tallies.each_ref().map(Tally::shown).concat(), documents.shown());
+    let shown = tallies.each_ref().map(Tally::shown).concat();
+    println!("{shown}{}{}", layers.shown(), documents.shown());
     let lies = tallies.iter().flat_map(|tally| &tally.lies).chain(&documents.lies);
+    let lies = lies.chain(&layers.lies);
     let lies: Vec<&String> = lies.collect();
     let shown: Vec<String> = lies.iter().take(20).map(|lie| format!("\n  {lie}")).collect();
     assert!(lies.is_empty(), "{} lies:{}", lies.len(), shown.concat());

@@ -189,6 +189,9 @@ pub struct Verify {
     /// Fail when a platform that an index promises is absent
     #[arg(long)]
     pub all_platforms: bool,
+    /// Fail when a layer is another one to other readers than to Go
+    #[arg(long)]
+    pub strict_layers: bool,
 }
 
 /// Say what importers will do with an archive: the names that will appear,

@@ -9,6 +9,7 @@ use ocitar::diagnostics::Severity;
 use ocitar::edit::{Edit, RenameRules};
 use ocitar::error::{Error, Result};
 use ocitar::text::size;
+use ocitar::verify::VerifyOptions;
 use ocitar::write::{WriteOptions, Written};
 use serde_json::json;
 
@@ -54,7 +55,7 @@ pub fn run(
         if verb.writing.dry_run && !verb.writing.verify { Access::Metadata } else { Access::Whole };
     let archive = crate::open(&verb.input, access, common, folder)?;
     if verb.writing.verify {
-        let report = verify::check(&archive, common, false);
+        let report = verify::check(&archive, VerifyOptions::default(), common);
         if !report.is_ok() {
             printer.findings(archive.label(), &report.findings, Severity::Error);
             return Ok(report.findings.exit_code());

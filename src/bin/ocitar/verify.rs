@@ -17,7 +17,10 @@ pub fn run(verb: &Verify, common: &Common, printer: &Printer) -> Result<u8> {
     for input in &verb.inputs {
         match crate::open(input, Access::Whole, common, None) {
             Ok(archive) => {
-                let report = check(&archive, common, verb.all_platforms);
+                let mut options = VerifyOptions::default();
+                options.all_platforms = verb.all_platforms;
+                options.strict_layers = verb.strict_layers;
+                let report = check(&archive, options, common);
                 code = worse(code, report.findings.exit_code());
                 if printer.json {
                     archives.push(report_json(&archive, &report));
@@ -39,10 +42,8 @@ pub fn run(verb: &Verify, common: &Common, printer: &Printer) -> Result<u8> {
 }
 
 /// Verifies with a bar.
-pub fn check(archive: &Archive, common: &Common, all_platforms: bool) -> Report {
+pub fn check(archive: &Archive, mut options: VerifyOptions, common: &Common) -> Report {
     let bar = Bar::new(common, "verifying");
-    let mut options = VerifyOptions::default();
-    options.all_platforms = all_platforms;
     options.jobs = common.jobs.map(usize::from);
     let report = archive.verify(&options, &bar);
     bar.finish();

@@ -11,6 +11,7 @@ use ocitar::diagnostics::Severity;
 use ocitar::error::{Code, Error, Result};
 use ocitar::plan::Plan;
 use ocitar::text::printable;
+use ocitar::verify::VerifyOptions;
 use ocitar::write::{WriteOptions, Written};
 
 use crate::args::{Common, Writing};
@@ -89,7 +90,7 @@ pub fn open(
 ) -> Result<std::result::Result<Archive, u8>> {
     let archive = crate::open(input, Access::Whole, common, tmpdir)?;
     if writing.verify {
-        let report = verify::check(&archive, common, false);
+        let report = verify::check(&archive, VerifyOptions::default(), common);
         if !report.is_ok() {
             printer.findings(archive.label(), &report.findings, Severity::Error);
             return Ok(Err(report.findings.exit_code()));

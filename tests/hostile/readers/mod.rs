@@ -38,7 +38,7 @@ pub enum Seen {
 
 impl Seen {
     /// By the type of the header.
-    fn flag(flag: u8) -> Seen {
+    pub fn flag(flag: u8) -> Seen {
         match flag {
             b'0' | 0 => Seen::File,
             b'1' => Seen::HardLink,
