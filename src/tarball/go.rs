@@ -236,7 +236,8 @@ mod tests {
     #[test]
     fn pax_records() {
         // Whether Go reads them, whether it reads a member behind them, and the size.
-        let rows: [(&[u8], Option<Option<Option<i64>>>); 16] = [
+        type Size = Option<i64>;
+        let rows: [(&[u8], Option<Option<Size>>); 16] = [
             (b"", Some(Some(None))),
             (b"10 size=3\n", Some(Some(Some(3)))),
             (b"11 size=+3\n", Some(Some(Some(3)))),

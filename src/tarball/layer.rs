@@ -3,7 +3,7 @@
 //! Every daemon unpacks layers with Go's `archive/tar`. Where that gives up the
 //! layer cannot be unpacked anywhere that matters. Where other readers would
 //! see something else than Go there is a doubt worth knowing about; but layers
-//! are not refused for it, as outer tars are ([`scan`](super::scan)): what is in
+//! are not refused for it, as outer tars are ([`tarball`](crate::tarball)): what is in
 //! them is the business of whoever runs the image.
 //!
 //! Layers go by once, in pieces of any size, and nothing of them is kept but
