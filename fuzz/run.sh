@@ -1,16 +1,22 @@
 #!/bin/bash
-# Builds every target and runs each for SECONDS, two at a time:
-#     fuzz/run.sh SECONDS [TARGET…]
+# Fuzzes, two targets at a time:
+#     fuzz/run.sh HOURS [TARGET…]     this many CPU-hours, shared out evenly
+#     fuzz/run.sh SECONDSs [TARGET…]  this many seconds for each target
 # Needs a nightly compiler and `cargo install cargo-fuzz`. Prints a table and
 # exits 1 when a target crashed; the input is then in fuzz/artifacts/TARGET/.
 # To keep a find: copy it to fuzz/regressions/TARGET/, where `cargo test` and
 # the next run replay it.
 set -eu
 cd "$(dirname "$0")/.."
-seconds=${1:?seconds for each target}
+time=${1:?how many CPU-hours, or seconds for each target with an s behind them}
 shift
 targets=("$@")
-[ $# -gt 0 ] || targets=(tar_scan archive_open reference retag_roundtrip)
+[ $# -gt 0 ] ||
+    targets=(tar_scan layer_scan archive_open documents decompress reference retag_roundtrip operations)
+case $time in
+*s) seconds=${time%s} ;;
+*) seconds=$(awk "BEGIN { print int($time * 3600 / ${#targets[@]}) }") ;;
+esac
 
 sh fuzz/seed.sh
 logs=$(mktemp -d)
@@ -21,7 +27,7 @@ done
 
 one() {
     dictionary=
-    [ "$1" = reference ] || dictionary=-dict=fuzz/tar.dict
+    case $1 in reference | decompress) ;; *) dictionary=-dict=fuzz/tar.dict ;; esac
     if cargo +nightly fuzz run "$1" -- "-max_total_time=$seconds" -max_len=65536 -timeout=10 \
         -rss_limit_mb=1024 -detect_leaks=0 -print_final_stats=1 $dictionary >"$logs/$1" 2>&1; then
         echo ok >"$logs/$1.result"
@@ -42,11 +48,12 @@ done
 wait
 
 failed=0
-printf '%-18s %12s %10s %s\n' target execs exec/s result
+printf '%-18s %8s %12s %8s %8s %s\n' target seconds execs exec/s corpus result
 for target in "${targets[@]}"; do
     stat() { sed -n "s/^stat::$1: *//p" "$logs/$target"; }
     result=$(cat "$logs/$target.result")
-    printf '%-18s %12s %10s %s\n' "$target" "$(stat number_of_executed_units)" "$(stat average_exec_per_sec)" "$result"
+    printf '%-18s %8s %12s %8s %8s %s\n' "$target" "$seconds" "$(stat number_of_executed_units)" \
+        "$(stat average_exec_per_sec)" "$(find "fuzz/corpus/$target" -type f | wc -l)" "$result"
     if [ "$result" != ok ]; then
         failed=1
         grep -E -A3 'panicked at|ERROR: |SUMMARY|Test unit written' "$logs/$target" | head -20

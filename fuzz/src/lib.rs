@@ -1,5 +1,5 @@
-//! What the targets share: opening with small limits, and mutators that keep
-//! a tar a tar. Plain mutation ends at the header checksum, and at the digests
+//! What the targets share: opening with small limits, archives around a
+//! document or a layer, and mutators that keep a tar a tar. Plain mutation ends at the header checksum, and at the digests
 //! of the blobs.
 
 use libfuzzer_sys::fuzzer_mutate;
@@ -24,11 +24,105 @@ pub fn open(bytes: &[u8]) -> Result<Archive> {
     options(Access::Whole).open_bytes("fuzz", bytes)
 }
 
+/// What a document is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// `manifest.json`.
+    Items,
+    /// `index.json`.
+    Top,
+    /// An index that it leads to.
+    Index,
+    /// A manifest that it leads to.
+    Manifest,
+    /// The configuration of such a manifest.
+    Config,
+}
+
+impl Role {
+    /// The one a byte stands for.
+    pub fn of(byte: u8) -> Role {
+        let all = [Role::Items, Role::Top, Role::Index, Role::Manifest, Role::Config];
+        all[usize::from(byte) % all.len()]
+    }
+}
+
+/// A document in an archive that leads to it, every digest right.
+pub fn around(role: Role, text: &[u8]) -> Vec<u8> {
+    let blob = |text: &[u8]| (format!("blobs/sha256/{}", &sha256(text)[7..]), text.to_vec());
+    let top = |kind: &str, text: &[u8]| {
+        let descriptor = descriptor(&format!("application/vnd.oci.image.{kind}.v1+json"), text);
+        format!(r#"{{"schemaVersion":2,"manifests":[{descriptor}]}}"#).into_bytes()
+    };
+    let (mut files, index) = match role {
+        Role::Items => return tar(&[("manifest.json".to_owned(), text.to_vec())]),
+        Role::Top => (Vec::new(), text.to_vec()),
+        Role::Index => (vec![blob(text)], top("index", text)),
+        Role::Manifest => (vec![blob(text)], top("manifest", text)),
+        Role::Config => {
+            let manifest = manifest(text, "");
+            (vec![blob(text), blob(&manifest)], top("manifest", &manifest))
+        }
+    };
+    files.push(("index.json".to_owned(), index));
+    files.push(("oci-layout".to_owned(), br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec()));
+    tar(&files)
+}
+
+/// An archive of one image of one layer, whose media type ends so.
+pub fn layout(config: &[u8], suffix: &str, layer: &[u8]) -> Vec<u8> {
+    let kind = format!("application/vnd.oci.image.layer.v1.tar{suffix}");
+    let manifest = manifest(config, &descriptor(&kind, layer));
+    let top = descriptor("application/vnd.oci.image.manifest.v1+json", &manifest);
+    let index = format!(r#"{{"schemaVersion":2,"manifests":[{top}]}}"#).into_bytes();
+    let blob = |text: &[u8]| (format!("blobs/sha256/{}", &sha256(text)[7..]), text.to_vec());
+    tar(&[
+        blob(config),
+        blob(&manifest),
+        blob(layer),
+        ("index.json".to_owned(), index),
+        ("oci-layout".to_owned(), br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec()),
+    ])
+}
+
+fn manifest(config: &[u8], layers: &str) -> Vec<u8> {
+    let config = descriptor("application/vnd.oci.image.config.v1+json", config);
+    format!(r#"{{"schemaVersion":2,"config":{config},"layers":[{layers}]}}"#).into_bytes()
+}
+
+fn descriptor(media_type: &str, text: &[u8]) -> String {
+    let (digest, size) = (sha256(text), text.len());
+    format!(r#"{{"mediaType":"{media_type}","digest":"{digest}","size":{size}}}"#)
+}
+
+fn tar(files: &[(String, Vec<u8>)]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    // A blob that is there twice is there once.
+    let mut seen = Vec::new();
+    for (path, bytes) in files.iter() {
+        if seen.contains(&path) {
+            continue;
+        }
+        seen.push(path);
+        let mut header = tar::Header::new_ustar();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        builder.append_data(&mut header, path, &bytes[..]).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+/// `sha256:` and the hex of these bytes.
+pub fn sha256(bytes: &[u8]) -> String {
+    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
+}
+
 /// Mutates a tar: its bytes, one member's body with the size put right, or the
 /// order of its members. Checksums are right afterwards; digests as well, now
 /// and then, when `blobs` says so.
 pub fn mutate_tar(data: &mut [u8], size: usize, max_size: usize, seed: u32, blobs: bool) -> usize {
-    let mut random = Random(u64::from(seed) | 1 << 40);
+    let mut random = Random::new(seed);
     let members = members(&data[..size]);
     let new = match random.below(8) {
         _ if members.is_empty() => fuzzer_mutate(data, size, max_size),
@@ -44,10 +138,17 @@ pub fn mutate_tar(data: &mut [u8], size: usize, max_size: usize, seed: u32, blob
     new
 }
 
-struct Random(u64);
+/// A generator that a mutator's seed starts.
+pub struct Random(u64);
 
 impl Random {
-    fn below(&mut self, n: usize) -> usize {
+    /// Starts it.
+    pub fn new(seed: u32) -> Random {
+        Random(u64::from(seed) | 1 << 40)
+    }
+
+    /// A number below this one.
+    pub fn below(&mut self, n: usize) -> usize {
         self.0 =
             self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % n.max(1)

@@ -4,7 +4,7 @@
 //! sorted, each once, then the control files, as Go's exporters order them. No
 //! links, no `repositories`, nothing that no document leads to.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::archive::{Descriptor, Format};
 use crate::bundle::blobs::{Blob, Leaf};
@@ -119,7 +119,7 @@ impl<'a> Bundle<'a> {
     /// platforms, `E_NO_MATCH` of one with none that runs, `E_REFERRER` for
     /// signatures, `E_USAGE` for names with digests.
     pub fn output(&self, layout: &Layout) -> Result<Output<'a>> {
-        let bundle = match layout.has_index() {
+        let mut bundle = match layout.has_index() {
             true => self.clone(),
             false => self.for_docker(layout)?,
         };
@@ -127,6 +127,7 @@ impl<'a> Bundle<'a> {
             true => bundle.items(layout)?,
             false => (Vec::new(), vec![None; bundle.images.len()]),
         };
+        bundle.drop_unplaced(layout, &shown);
         let mut blobs: BTreeMap<String, Blob> = BTreeMap::new();
         for item in &items {
             for descriptor in item.layers.iter().chain([&item.config]) {
@@ -194,6 +195,23 @@ impl<'a> Bundle<'a> {
         }
         bundle.images = images;
         Ok(bundle)
+    }
+
+    /// Lets go of names that stand nowhere: of a docker view's name that is no
+    /// reference no descriptor is made.
+    fn drop_unplaced(&mut self, layout: &Layout, shown: &[Option<Digest>]) {
+        for (image, shown) in self.images.iter_mut().zip(shown) {
+            let on_top = image.tops.iter().flat_map(|top| &top.keys);
+            let on_top: HashSet<&str> = on_top.map(String::as_str).collect();
+            let is_placed = |name: &BundleName| {
+                layout.has_index() && on_top.contains(name.key())
+                    || shown.is_some() && name.is_repo_tag()
+            };
+            let names = std::mem::take(&mut image.names);
+            let (names, rest): (Vec<_>, Vec<_>) = names.into_iter().partition(is_placed);
+            image.names = names;
+            self.dropped.extend(rest.iter().map(|name| name.key().to_owned()));
+        }
     }
 
     fn add_blob(&self, descriptor: &Descriptor, all: &mut BTreeMap<String, Blob>) -> Result<()> {

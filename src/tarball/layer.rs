@@ -144,11 +144,15 @@ impl LayerScan {
     /// The layer ends here.
     #[must_use]
     pub fn finish(mut self) -> LayerReport {
-        let is_cut = match &self.state {
-            State::Header | State::Zero => !self.held.is_empty(),
+        let held = std::mem::take(&mut self.held);
+        let is_cut = match self.state.clone() {
+            State::Header | State::Zero => !held.is_empty(),
             // Go misses no padding at the end.
-            State::Extended(size, _) => (self.held.len() as u64) < *size,
-            State::Content(content, _) => *content > 0,
+            State::Extended(size, flag) => {
+                let body = usize::try_from(size).ok().and_then(|size| held.get(..size));
+                body.map(|body| self.extended(body, flag)).is_none()
+            }
+            State::Content(content, _) => content > 0,
             State::SparseMap(_) => true,
             State::End => false,
         };

@@ -140,7 +140,10 @@ impl TarIndex {
                 }
                 Ok(Step::End(end)) => break check_trailing(input, end, findings)?,
                 Err(error) => {
-                    findings.fatal(error);
+                    // How long a stream is shows behind its last member.
+                    let len = input.known_len().unwrap_or(u64::MAX);
+                    let cut = members.pop_if(|last| last.end() > len);
+                    findings.fatal(cut.map_or(error, |member| scan::cut(&member, len)));
                     let offset = members.last().map_or(0, Member::end);
                     break End { offset, marker: Marker::Full, padding: offset };
                 }

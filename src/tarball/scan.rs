@@ -130,13 +130,7 @@ impl<'l> Scanner<'l> {
                 let end = padded(member.size).and_then(|size| body.checked_add(size));
                 let end = end.ok_or_else(truncated)?;
                 if let Some(len) = input.known_len().filter(|len| *len < end) {
-                    let place = Place::member(member.index, &*member.name, member.start);
-                    let missing = end - len;
-                    return Err(Error::new(
-                        Code::TarTruncated,
-                        format!("the file ends inside this member, {missing} bytes are missing"),
-                    )
-                    .at(place));
+                    return Err(cut(&member, len));
                 }
                 self.members += 1;
                 self.global = None;
@@ -399,6 +393,17 @@ impl<'l> Scanner<'l> {
         }
         error.at(Place { index: Some(self.members), ..Place::offset(at) })
     }
+}
+
+/// Of a member that goes on behind the end of the file.
+pub(super) fn cut(member: &Member, len: u64) -> Error {
+    let missing = member.end().saturating_sub(len);
+    let message = format!("the file ends inside this member, {missing} bytes are missing");
+    Error::new(Code::TarTruncated, message).at(Place::member(
+        member.index,
+        &*member.name,
+        member.start,
+    ))
 }
 
 fn truncated() -> Error {

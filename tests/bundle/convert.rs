@@ -409,3 +409,27 @@ fn names_with_a_digest_and_docker() {
     assert_verified(&room.path("out.tar"), true);
     assert!(!seen.oci_names().contains(&wrong));
 }
+
+/// Of a name that is no reference there is a docker view, and no descriptor; nothing goes in silence.
+#[test]
+fn names_that_are_no_references() {
+    let room = Room::new();
+    let image = Image::plain("x");
+    let odd = format!("example.com/team/app:{}", "t".repeat(129));
+    let tar = docker_archive(&image, &["a.tar", "b.tar"]);
+    let items = String::from_utf8(tar.get("manifest.json").to_vec()).unwrap();
+    let items = items.replace(APP, &format!("{APP}\",\"{odd}"));
+    let input = room.write("in.tar", tar.with("manifest.json", items).bytes());
+    for (to, stays) in [("oci", false), ("docker", true), ("hybrid", true)] {
+        let run = run(&room, "convert", &input, &["--to", to, "--json"]).ok();
+        let said: Value = serde_json::from_slice(&run.out).unwrap();
+        let dropped = if stays { serde_json::json!([]) } else { serde_json::json!([odd]) };
+        assert_eq!(said["dropped"], dropped, "{to}");
+        let names = said["images"][0]["names"].as_array().unwrap();
+        assert_eq!(names.contains(&odd.as_str().into()), stays, "{to}: {names:?}");
+        assert!(names.contains(&APP.into()), "{to}: {names:?}");
+        let listed = ocitar(["ls", "-q", super::arg(&room.path("out.tar"))]);
+        let listed = listed.text();
+        assert_eq!(listed.lines().any(|name| name == odd), stays, "{to}: {listed}");
+    }
+}

@@ -34,7 +34,17 @@ pub enum Role {
 }
 
 impl Role {
-    const ALL: [Role; 5] = [Role::Items, Role::Index, Role::Manifest, Role::Config, Role::Top];
+    const ALL: [Role; 5] = [Role::Items, Role::Top, Role::Index, Role::Manifest, Role::Config];
+
+    /// The one a byte stands for where fuzzing keeps documents.
+    pub fn of(byte: u8) -> Role {
+        Role::ALL[usize::from(byte) % Role::ALL.len()]
+    }
+
+    /// Such a byte.
+    pub fn byte(self) -> u8 {
+        Role::ALL.iter().position(|role| *role == self).unwrap() as u8
+    }
 
     /// As the Go helper calls it.
     fn letter(self) -> u8 {

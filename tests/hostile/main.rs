@@ -30,6 +30,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::{Bytes, H};
 use compare::Tally;
+use documents::Role;
 use ocitar::archive::Archive;
 use readers::{Reader, Reading};
 use rows::Want;
@@ -145,6 +146,12 @@ fn compare_documents(readers: &[Reader], damaged: u64) -> documents::Tally {
     let real = documents::real(&testdata());
     tally.add(&rows::json::all(), go);
     tally.add(&real, go);
+    let found = ["regressions", "corpus"].map(|from| files(&format!("fuzz/{from}/documents")));
+    let found = found.into_iter().flatten().filter_map(|(what, bytes)| {
+        let (role, bytes) = bytes.split_first()?;
+        Some(documents::Document { what, role: Role::of(*role), bytes: bytes.to_vec() })
+    });
+    tally.add(&found.collect::<Vec<_>>(), go);
     let damaged: Vec<_> = (0..damaged).map(|number| documents::damaged(&real, number)).collect();
     tally.add(&damaged, go);
     tally
@@ -161,11 +168,30 @@ fn testdata() -> Vec<(String, Vec<u8>)> {
 /// What real tools wrote, what fuzzing found, and its corpus where there is one.
 fn stored() -> Vec<(String, Vec<u8>)> {
     let mut found = testdata();
-    for target in ["tar_scan", "archive_open", "retag_roundtrip"] {
+    for target in ["tar_scan", "archive_open", "retag_roundtrip", "layer_scan", "operations"] {
         found.extend(files(&format!("fuzz/regressions/{target}")));
         found.extend(files(&format!("fuzz/corpus/{target}")));
     }
     found
+}
+
+/// Writes the crafted archives and documents where fuzzing starts from them: `fuzz/seed.sh` calls it.
+#[test]
+#[ignore = "writes into the folder OCITAR_SEEDS names"]
+fn crafted_cases_as_seeds() {
+    let folder = PathBuf::from(std::env::var_os("OCITAR_SEEDS").expect("OCITAR_SEEDS"));
+    // What fuzzing does not get larger.
+    let (archives, documents) = (folder.join("archives"), folder.join("documents"));
+    fs::create_dir_all(&archives).unwrap();
+    fs::create_dir_all(&documents).unwrap();
+    for (at, row) in rows::all().iter().enumerate().filter(|(_, row)| row.bytes.len() <= 64 << 10) {
+        fs::write(archives.join(format!("crafted-{at}")), &row.bytes).unwrap();
+    }
+    let all = rows::json::all().into_iter().chain(documents::real(&testdata()));
+    for (at, document) in all.enumerate().filter(|(_, document)| document.bytes.len() <= 64 << 10) {
+        let bytes = [&[document.role.byte()], &document.bytes[..]].concat();
+        fs::write(documents.join(format!("crafted-{at}")), bytes).unwrap();
+    }
 }
 
 /// The files of a folder of the package, sorted; none where there is no folder.
