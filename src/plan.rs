@@ -26,10 +26,12 @@ impl Piece {
         }
     }
 
-    /// Whether the piece is at this offset of its source already: in place
-    /// there is nothing to do for it.
-    pub(crate) fn stays(&self, at: u64) -> bool {
-        matches!(self, Piece::Span(span) if span.offset == at)
+    /// Whether the piece is at this offset of this source already.
+    pub(crate) fn stays(&self, source: &Source, at: u64) -> bool {
+        match self {
+            Piece::Span(span) => span.offset == at && std::ptr::eq(&*span.source, source),
+            Piece::Bytes(_) => false,
+        }
     }
 
     /// Whether the piece holds no bytes.

@@ -366,6 +366,14 @@ impl Archive {
         })
     }
 
+    /// The file the archive is in, where it is one.
+    pub(crate) fn tar_source(&self) -> Option<&crate::source::Source> {
+        match &self.store {
+            Store::Tar(tar) => Some(&tar.source),
+            Store::Directory(_) => None,
+        }
+    }
+
     /// Fails when the archive was written to since it was opened: then no
     /// result and no other error means anything.
     ///

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::archive::store::{CONTROL_FILES, Tar};
-use crate::compress::{Facts, Wanted, decode_error, measure};
+use crate::compress::{Facts, Reading, Wanted, decode_error, measure};
 use crate::diagnostics::{Diagnostics, Severity};
 use crate::digest::{Algorithm, Digest};
 use crate::error::{Code, Error, Result};
@@ -208,7 +208,7 @@ impl Documents<'_> {
         let wanted = Wanted { algorithms, content: true, layer: true };
         let limits = self.limits;
         let mut body = Body { input, member, kept: Vec::new(), keeps: None, documents: self };
-        let facts = measure(&mut body, &wanted, limits, &Silent)?;
+        let facts = measure(&mut body, &wanted, &Reading::new(limits, &Silent))?;
         let Body { kept, keeps, .. } = body;
         if keeps == Some(true) {
             self.kept.push(member.body, kept);

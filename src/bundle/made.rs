@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use crate::archive::graph::Content;
 use crate::archive::{Archive, Descriptor, Entry, Image, ImageManifest, Manifest, Target};
 use crate::bundle::blobs::Blobs;
-use crate::compress::{Compression, Wanted, measure_span};
+use crate::compress::{Compression, Reading, Wanted, measure_span};
 use crate::digest::{Algorithm, Digest};
 use crate::error::{Code, Error, Result};
 use crate::json::edit::string;
@@ -59,8 +59,9 @@ pub(super) fn measure_layers(
     if !files.is_empty() {
         progress.begin(files.iter().map(|(_, entry)| entry.span.len).sum());
     }
-    let results = parallel::map(&files, jobs, |(archive, entry)| {
-        measure(entry, archive, progress)
+    let results = parallel::map(&files, jobs, |(archive, entry), spare| {
+        let how = Reading { spare: Some(spare), ..Reading::new(archive.limits(), progress) };
+        measure(entry, &how)
             .map_err(|error| error.at(entry.place.clone()).in_archive(archive.label()))
     });
     let mut layers = HashMap::new();
@@ -70,13 +71,13 @@ pub(super) fn measure_layers(
     Ok(layers)
 }
 
-fn measure(entry: &Entry, archive: &Archive, progress: &dyn Progress) -> Result<Measured> {
+fn measure(entry: &Entry, reading: &Reading<'_>) -> Result<Measured> {
     let of_path = Digest::from_blob_path(&entry.name);
     let mut algorithms = vec![Algorithm::Sha256];
     algorithms.extend(of_path.map(|digest| digest.algorithm()));
     algorithms.dedup();
     let wanted = Wanted { algorithms, content: true, layer: false };
-    let facts = measure_span(&entry.span, &wanted, archive.limits(), progress)?;
+    let facts = measure_span(&entry.span, &wanted, reading)?;
     let plain = facts.raw(Algorithm::Sha256).ok_or_else(|| Error::new(Code::Bug, "no digest"))?;
     let media_type = match facts.compression {
         Compression::None => MediaType::OCI_LAYER,

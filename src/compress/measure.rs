@@ -1,12 +1,14 @@
 //! One reading of bytes: hashed, and hashed again as what they decompress to.
 
 use std::io::{self, Read};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, mpsc};
+use std::thread;
 
 use crate::compress::{Compression, Decoder, decode_error};
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::{Code, Result};
 use crate::limits::Limits;
+use crate::parallel::Spare;
 use crate::progress::{Progress, advance};
 use crate::source::Span;
 use crate::tarball::layer::{LayerReport, LayerScan};
@@ -14,6 +16,9 @@ use crate::tarball::layer::{LayerReport, LayerScan};
 /// Bytes read and decompressed at once: stays in the second-level cache while
 /// hashed.
 const BUFFER: usize = 256 << 10;
+
+/// Buffers that are decompressed before they are hashed.
+const AHEAD: usize = 4;
 
 /// The largest zstd window, 8 MiB, that decoders on several threads may have at
 /// once: what `zstd -19` writes; more takes `--ultra` or `--long`.
@@ -40,34 +45,53 @@ pub(crate) struct Wanted {
     pub(crate) layer: bool,
 }
 
+/// Hears every byte of a file as it is read: where in the file, and the bytes.
+pub(crate) type Tap<'t> = dyn Fn(u64, &[u8]) -> Result<()> + Sync + 't;
+
+/// How bytes are read.
+#[derive(Clone, Copy)]
+pub(crate) struct Reading<'r> {
+    pub(crate) limits: &'r Limits,
+    pub(crate) progress: &'r dyn Progress,
+    /// Who else is given what is read. It may be given the same twice.
+    pub(crate) tap: Option<&'r Tap<'r>>,
+    /// Threads to hash on what another one decompresses.
+    pub(crate) spare: Option<&'r Spare>,
+}
+
+impl<'r> Reading<'r> {
+    /// On this thread, for nobody else.
+    pub(crate) fn new(limits: &'r Limits, progress: &'r dyn Progress) -> Reading<'r> {
+        Reading { limits, progress, tap: None, spare: None }
+    }
+}
+
 /// Reads bytes to their end, once, hashing them and what they decompress to.
 ///
 /// # Errors
 ///
 /// Those of reading. That a compressed stream is damaged is a fact, and the
 /// rest of the bytes is hashed all the same.
-pub(crate) fn measure(
-    reader: impl Read,
-    wanted: &Wanted,
-    limits: &Limits,
-    progress: &dyn Progress,
-) -> Result<Facts> {
+pub(crate) fn measure(reader: impl Read, wanted: &Wanted, how: &Reading<'_>) -> Result<Facts> {
     let hashers = wanted.algorithms.iter().map(|a| (*a, Hasher::new(*a))).collect();
-    let mut input = Tee { reader, hashers, progress };
+    let mut input = Tee { reader, at: 0, hashers, how };
     let (compression, head) = Compression::read_head(&mut input).map_err(decode_error)?;
     let mut unpacked = None;
     let mut layer = wanted.layer.then(LayerScan::new);
     if wanted.content && compression != Compression::None {
         let whole = io::Cursor::new(head).chain(&mut input);
-        unpacked = match hash_unpacked(whole, compression, limits, layer.as_mut()) {
+        let mut content = Content { hasher: Hasher::new(Algorithm::Sha256), layer: layer.take() };
+        let decoder = Decoder::new(compression, whole, how.limits);
+        unpacked = match decoder.and_then(|decoder| content.read(decoder, how.spare)) {
             Err(e) if matches!(e.code(), Code::Interrupted | Code::Io | Code::InputChanged) => {
                 return Err(e);
             }
-            hashed => Some(hashed),
+            Err(error) => Some(Err(error)),
+            Ok(()) => {
+                layer = content.layer;
+                Some(Ok(content.hasher.finish()))
+            }
         };
-        if matches!(unpacked, Some(Err(_))) {
-            layer = None;
-        }
     } else if let Some(layer) = layer.as_mut() {
         layer.push(&head, &mut |_| ());
     }
@@ -89,22 +113,17 @@ pub(crate) fn measure(
 /// A zstd window is memory for as long as the stream is read, and who writes a
 /// stream says how much. So large windows wait for each other: a stream that
 /// turns out to have one is read again when it is its turn.
-pub(crate) fn measure_span(
-    span: &Span,
-    wanted: &Wanted,
-    limits: &Limits,
-    progress: &dyn Progress,
-) -> Result<Facts> {
+pub(crate) fn measure_span(span: &Span, wanted: &Wanted, how: &Reading<'_>) -> Result<Facts> {
     static TURN: Mutex<()> = Mutex::new(());
-    let zstd_window_log = limits.zstd_window_log.min(USUAL_WINDOW_LOG);
-    let usual = Limits { zstd_window_log, ..limits.clone() };
-    let facts = measure(span.reader(), wanted, &usual, progress)?;
+    let zstd_window_log = how.limits.zstd_window_log.min(USUAL_WINDOW_LOG);
+    let usual = Limits { zstd_window_log, ..how.limits.clone() };
+    let facts = measure(span.reader(), wanted, &Reading { limits: &usual, ..*how })?;
     let is_large = matches!(&facts.unpacked, Some(Err(e)) if e.code() == Code::LimitWindow);
-    if !is_large || usual == *limits {
+    if !is_large || usual == *how.limits {
         return Ok(facts);
     }
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    measure(span.reader(), wanted, limits, &Again(progress))
+    measure(span.reader(), wanted, &Reading { progress: &Again(how.progress), ..*how })
 }
 
 /// The progress of a second reading, whose bytes were counted.
@@ -123,41 +142,92 @@ impl Facts {
     }
 }
 
-/// Decompresses to the very end.
-fn hash_unpacked(
-    input: impl Read,
-    compression: Compression,
-    limits: &Limits,
-    mut layer: Option<&mut LayerScan>,
-) -> Result<Digest> {
-    let mut decoder = Decoder::new(compression, input, limits)?;
-    let mut hasher = Hasher::new(Algorithm::Sha256);
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        match decoder.read(&mut buffer).map_err(decode_error)? {
-            0 => return Ok(hasher.finish()),
-            got => {
-                hasher.update(&buffer[..got]);
-                if let Some(layer) = layer.as_mut() {
-                    layer.push(&buffer[..got], &mut |_| ());
-                }
+/// What is made of decompressed bytes.
+struct Content {
+    hasher: Hasher,
+    layer: Option<LayerScan>,
+}
+
+impl Content {
+    fn update(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+        if let Some(layer) = &mut self.layer {
+            layer.push(bytes, &mut |_| ());
+        }
+    }
+
+    /// Decompresses to the very end; from when a thread is to be had, while
+    /// another one hashes.
+    fn read(&mut self, mut decoder: Decoder<impl Read>, spare: Option<&Spare>) -> Result<()> {
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            if let Some(_taken) = spare.and_then(Spare::take)
+                && let Some(done) = self.read_ahead(&mut decoder)
+            {
+                return done;
+            }
+            match decoder.read(&mut buffer).map_err(decode_error)? {
+                0 => return Ok(()),
+                got => self.update(&buffer[..got]),
             }
         }
+    }
+
+    /// Decompresses on this thread and hashes on another; `None` where there is
+    /// no other, and then nothing was read.
+    fn read_ahead(&mut self, decoder: &mut Decoder<impl Read>) -> Option<Result<()>> {
+        // What is full waits to be hashed; what is empty, to be filled again.
+        let (full, fulls) = mpsc::sync_channel::<(Vec<u8>, usize)>(AHEAD);
+        let (empty, empties) = mpsc::sync_channel(AHEAD);
+        for _ in 0..AHEAD {
+            empty.send(vec![0; BUFFER]).ok()?;
+        }
+        thread::scope(|scope| {
+            let content = &mut *self;
+            let hash = move || {
+                for (buffer, len) in fulls {
+                    content.update(&buffer[..len]);
+                    let _ = empty.send(buffer);
+                }
+            };
+            thread::Builder::new().spawn_scoped(scope, hash).ok()?;
+            let mut fill = || -> Result<()> {
+                // Nobody takes or gives any more: the other thread has ended,
+                // which only a panic brings about. The scope passes it on.
+                while let Ok(mut buffer) = empties.recv() {
+                    match decoder.read(&mut buffer).map_err(decode_error)? {
+                        0 => break,
+                        got if full.send((buffer, got)).is_err() => break,
+                        _ => {}
+                    }
+                }
+                Ok(())
+            };
+            let done = fill();
+            drop(full);
+            Some(done)
+        })
     }
 }
 
 /// Hashes what is read through it.
 struct Tee<'a, R> {
     reader: R,
+    /// Bytes read.
+    at: u64,
     hashers: Vec<(Algorithm, Hasher)>,
-    progress: &'a dyn Progress,
+    how: &'a Reading<'a>,
 }
 
 impl<R: Read> Read for Tee<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let got = self.reader.read(buffer)?;
         self.hashers.iter_mut().for_each(|(_, hasher)| hasher.update(&buffer[..got]));
-        advance(self.progress, got as u64).map_err(io::Error::other)?;
+        if let Some(tap) = self.how.tap {
+            tap(self.at, &buffer[..got]).map_err(io::Error::other)?;
+        }
+        self.at += got as u64;
+        advance(self.how.progress, got as u64).map_err(io::Error::other)?;
         Ok(got)
     }
 }

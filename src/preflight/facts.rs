@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::archive::Archive;
 use crate::archive::store::Store;
-use crate::compress::{Compression, Wanted, measure_span};
+use crate::compress::{Compression, Reading, Wanted, measure_span};
 use crate::digest::{Algorithm, Digest};
 use crate::error::{Code, Error, Result};
 use crate::json::{self, Node};
@@ -91,9 +91,9 @@ impl<'a> Facts<'a> {
         let mut order: Vec<usize> = (0..members.len()).filter(|at| spans[*at].is_some()).collect();
         order.sort_by_key(|at| std::cmp::Reverse(members[*at].size));
         progress.begin(order.iter().map(|at| members[*at].size).sum());
-        let read = parallel::map(&order, jobs, |at| {
-            let span = spans[*at].as_ref();
-            span.map(|span| content(span, archive.limits(), progress)).transpose()
+        let read = parallel::map(&order, jobs, |at, spare| {
+            let how = Reading { spare: Some(spare), ..Reading::new(archive.limits(), progress) };
+            spans[*at].as_ref().map(|span| content(span, &how)).transpose()
         });
         let mut contents = vec![None; members.len()];
         for (at, content) in order.iter().zip(read) {
@@ -191,9 +191,9 @@ fn spans(archive: &Archive, members: &[Member]) -> Vec<Option<Span>> {
 }
 
 /// Reads a file once, decompressing what is compressed.
-fn content(span: &Span, limits: &Limits, progress: &dyn Progress) -> Result<Content> {
+fn content(span: &Span, how: &Reading<'_>) -> Result<Content> {
     let wanted = Wanted { algorithms: vec![Algorithm::Sha256], content: true, layer: false };
-    let found = measure_span(span, &wanted, limits, progress)?;
+    let found = measure_span(span, &wanted, how)?;
     let digest = found.raw(Algorithm::Sha256);
     let digest = digest.ok_or_else(|| Error::new(Code::Bug, "a digest that was asked for"))?;
     let plain = match found.unpacked {

@@ -1,24 +1,17 @@
 //! One file against everything stated about it, in one pass.
 
-use crate::compress::{Compression, Facts, Wanted, measure_span};
+use crate::compress::{Compression, Facts, Reading, Wanted, measure_span};
 use crate::diagnostics::Severity;
 use crate::digest::{Algorithm, Digest};
 use crate::error::{Code, Error};
-use crate::limits::Limits;
 use crate::media_type::{LayerCompression, MediaType};
-use crate::progress::Progress;
 use crate::verify::claims::Check;
 
 pub(super) type Findings = Vec<(Severity, Error)>;
 
 /// Reads a file once and compares.
-pub(super) fn check(
-    check: &Check,
-    limits: &Limits,
-    strict: bool,
-    progress: &dyn Progress,
-) -> Findings {
-    match measure_span(&check.entry.span, &check.wanted(), limits, progress) {
+pub(super) fn check(check: &Check, strict: bool, how: &Reading<'_>) -> Findings {
+    match measure_span(&check.entry.span, &check.wanted(), how) {
         Ok(facts) => compare(check, &facts, strict),
         Err(error) => vec![(Severity::Fatal, error)],
     }

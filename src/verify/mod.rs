@@ -12,12 +12,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::archive::store::CONTROL_FILES;
 use crate::archive::{Archive, Entry, Image, ImageManifest, ManifestKind, Target};
-use crate::compress::Facts;
+use crate::compress::{Facts, Reading};
 use crate::diagnostics::{Diagnostics, Severity};
-use crate::error::{Code, Error, Place};
+use crate::error::{Code, Error, Place, Result};
 use crate::media_type::MediaClass;
 use crate::parallel;
 use crate::progress::Progress;
+use crate::source::Span;
 
 /// What to verify, and how.
 #[derive(Clone, Debug, Default)]
@@ -100,19 +101,44 @@ impl Status {
     }
 }
 
-impl Archive {
-    /// Checks everything the archive states.
-    ///
-    /// Nothing here fails: what is wrong is in the report. Of an archive that was
-    /// written to meanwhile that is all it says.
-    #[must_use]
-    pub fn verify(&self, options: &VerifyOptions, progress: &dyn Progress) -> Report {
-        let claims = claims::collect(self);
-        progress.begin(claims.checked.iter().map(|check| check.entry.span.len).sum());
-        let results = parallel::map(&claims.checked, options.jobs, |check| {
-            blob::check(check, self.limits(), options.strict_layers, progress)
+/// A verification before anything is read.
+pub(crate) struct Verification<'a> {
+    archive: &'a Archive,
+    claims: claims::Claims,
+}
+
+/// Hears every byte that is verified: which file it is of, where in it it is,
+/// and the bytes.
+pub(crate) type Tap<'t> = dyn Fn(&Span, u64, &[u8]) -> Result<()> + Sync + 't;
+
+impl<'a> Verification<'a> {
+    pub(crate) fn new(archive: &'a Archive) -> Verification<'a> {
+        Verification { archive, claims: claims::collect(archive) }
+    }
+
+    /// What will be read.
+    pub(crate) fn spans(&self) -> impl Iterator<Item = &Span> {
+        self.claims.checked.iter().map(|check| &check.entry.span)
+    }
+
+    pub(crate) fn run(
+        self,
+        options: &VerifyOptions,
+        progress: &dyn Progress,
+        tap: Option<&Tap<'_>>,
+    ) -> Report {
+        let Verification { archive, claims } = self;
+        let results = parallel::map(&claims.checked, options.jobs, |check, spare| {
+            let tap_file;
+            let mut how =
+                Reading { spare: Some(spare), ..Reading::new(archive.limits(), progress) };
+            if let Some(tap) = tap {
+                tap_file = |at: u64, bytes: &[u8]| tap(&check.entry.span, at, bytes);
+                how.tap = Some(&tap_file);
+            }
+            blob::check(check, options.strict_layers, &how)
         });
-        if let Err(changed) = self.check_unchanged() {
+        if let Err(changed) = archive.check_unchanged() {
             let mut findings = Diagnostics::default();
             findings.fatal(changed);
             return Report {
@@ -123,7 +149,20 @@ impl Archive {
                 bytes: 0,
             };
         }
-        self.report(options, claims, results)
+        archive.report(options, claims, results)
+    }
+}
+
+impl Archive {
+    /// Checks everything the archive states.
+    ///
+    /// Nothing here fails: what is wrong is in the report. Of an archive that was
+    /// written to meanwhile that is all it says.
+    #[must_use]
+    pub fn verify(&self, options: &VerifyOptions, progress: &dyn Progress) -> Report {
+        let verification = Verification::new(self);
+        progress.begin(verification.spans().map(|span| span.len).sum());
+        verification.run(options, progress, None)
     }
 
     /// As [`verify`](Self::verify), of a stream whose files were measured as

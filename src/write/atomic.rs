@@ -82,20 +82,14 @@ impl Resolved {
 }
 
 impl Destination {
-    /// Checks the path, and the space when the size is known, and starts.
-    pub(super) fn open(
-        path: &Path,
-        inputs: &[Origin],
-        force: bool,
-        size: Option<u64>,
-    ) -> Result<Destination> {
+    /// Checks the path, and starts.
+    pub(super) fn open(path: &Path, inputs: &[Origin], force: bool) -> Result<Destination> {
         let Resolved { path, old } = resolve(path, inputs, force)?;
         if old.as_ref().is_some_and(|old| !old.is_file()) {
             let file = fs::OpenOptions::new().write(true).open(&path);
             let file = file.map_err(|e| Error::io(&path, e))?;
             return Ok(Destination::Special { file, path });
         }
-        check_space(folder_of(&path), size)?;
         let file = temporary(&path, old.as_ref())?;
         Ok(Destination::Temporary { file, path, replace: force })
     }
@@ -108,7 +102,7 @@ impl Destination {
 
     /// Fails when the folder has no room for this many bytes.
     pub(super) fn check_space(&self, size: u64) -> Result<()> {
-        check_space(folder_of(self.path()), Some(size))
+        check_space(folder_of(self.path()), size)
     }
 
     pub(super) fn is_special(&self) -> bool {
@@ -216,8 +210,7 @@ fn is_input(path: &Path, old: Option<&Metadata>, input: &Origin) -> bool {
     }
 }
 
-pub(super) fn check_space(folder: &Path, size: Option<u64>) -> Result<()> {
-    let Some(needed) = size else { return Ok(()) };
+pub(super) fn check_space(folder: &Path, needed: u64) -> Result<()> {
     let Ok(stat) = rustix::fs::statvfs(folder) else { return Ok(()) };
     // Some file systems (network, overlay) say nothing.
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);

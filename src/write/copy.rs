@@ -1,12 +1,17 @@
 //! The copy engine: spans to a file, by the kernel where it can.
 
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::io::Errno;
 
 use crate::error::Result;
+use crate::parallel;
 use crate::plan::{Piece, Plan};
 use crate::progress::{Progress, advance};
-use crate::source::Span;
+use crate::source::{Source, Span};
 use crate::write::{Written, write_failed};
 
 /// How bytes got into an output.
@@ -43,53 +48,128 @@ impl Method {
     }
 }
 
-/// Bytes the kernel copies between two looks at whether to stop.
-const KERNEL_STEP: u64 = 32 << 20;
+/// Bytes of one step: between two looks at whether to stop, and what one thread
+/// takes at once.
+const STEP: u64 = 8 << 20;
 
-/// Writes every piece of a plan at the file's position.
-///
-/// A `clone` holds the bytes of the plan's one source already: the pieces that
-/// stay where they are in it are passed over, and it ends where the plan ends.
+/// What a new file begins as, and what is in it already.
+#[derive(Default)]
+pub(super) struct Start<'p> {
+    /// The source whose bytes it is a clone of.
+    clone: Option<&'p Source>,
+    /// What was written already, by where it starts in the output.
+    written: BTreeMap<u64, u64>,
+}
+
+impl<'p> Start<'p> {
+    /// A file whose bytes are shared with the plan's one source, where the file
+    /// system can do that and most of what the plan takes stays where it is.
+    pub(super) fn clone_of(plan: &'p Plan, output: &File) -> Option<Start<'p>> {
+        let source = plan.pieces().iter().find_map(|piece| match piece {
+            Piece::Span(span) => Some(&*span.source),
+            Piece::Bytes(_) => None,
+        })?;
+        let mut at = 0;
+        let mut stays = 0;
+        for piece in plan.pieces() {
+            stays += if piece.stays(source, at) { piece.len() } else { 0 };
+            at += piece.len();
+        }
+        let is_worth_it = stays > at / 2 && shares_bytes(output);
+        let cloned = is_worth_it && rustix::fs::ioctl_ficlone(output, source.as_file()?).is_ok();
+        cloned.then(|| Start { clone: Some(source), ..Start::default() })
+    }
+
+    pub(super) fn is_clone(&self) -> bool {
+        self.clone.is_some()
+    }
+
+    /// With these bytes written already: where they start in the output, and
+    /// how many.
+    pub(super) fn with(self, written: impl Iterator<Item = (u64, u64)>) -> Start<'p> {
+        Start { written: written.collect(), ..self }
+    }
+}
+
+/// One step: bytes of a piece, and where they go.
+struct Step<'p> {
+    piece: &'p Piece,
+    /// Bytes of the piece before this step.
+    from: u64,
+    len: u64,
+    at: u64,
+}
+
+/// Writes what of a plan is not in a new file yet, which ends where the plan
+/// ends. Steps are taken in order, by several threads: on tmpfs and ext4, which
+/// let one of them write at a time, another one reads meanwhile.
 pub(super) fn pieces(
     plan: &Plan,
-    mut output: &File,
-    clone: bool,
+    output: &File,
+    start: &Start<'_>,
+    jobs: Option<usize>,
     progress: &dyn Progress,
 ) -> Result<Written> {
-    let mut method = if shares_bytes(output) { Method::Kernel } else { Method::Copy };
-    let (mut at, mut bytes) = (0, 0);
+    let mut steps = Vec::new();
+    let mut at = 0;
     for piece in plan.pieces() {
-        let stays = clone && piece.stays(at);
-        at += piece.len();
-        if stays {
-            output.seek(SeekFrom::Start(at)).map_err(write_failed)?;
+        if start.clone.is_some_and(|source| piece.stays(source, at)) {
             advance(progress, piece.len())?;
-            continue;
+        } else {
+            push_steps(&mut steps, piece, at, &start.written);
         }
-        bytes += piece.len();
-        match piece {
-            Piece::Bytes(bytes) => {
-                output.write_all(bytes).map_err(write_failed)?;
-                advance(progress, bytes.len() as u64)?;
-            }
-            Piece::Span(span) => {
-                let done = match (method, span.source.as_file()) {
-                    (Method::Kernel, Some(input)) => kernel(span, input, output, progress)?,
-                    _ => 0,
-                };
-                if done < span.len {
-                    // Once refused is refused for all: the file systems do not change.
-                    method = Method::Copy;
-                    read_write(span, done, output, progress)?;
-                }
-            }
-        }
+        at += piece.len();
     }
-    if clone {
+    let shares = shares_bytes(output);
+    if start.is_clone() {
         output.set_len(at).map_err(write_failed)?;
-        method = Method::Reflink;
     }
+    // A thread for a step that is full.
+    let bytes: u64 = steps.iter().map(|step| step.len).sum();
+    let threads = usize::try_from(bytes.div_ceil(STEP)).unwrap_or(usize::MAX);
+    let jobs = Some(jobs.unwrap_or_else(parallel::machine).min(threads));
+    let (kernel, failed) = (AtomicBool::new(shares), AtomicBool::new(false));
+    let done = parallel::map(&steps, jobs, |step, _| {
+        // What another thread could not write need not be gone on with.
+        if failed.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let done = step.write(output, &kernel, progress);
+        failed.fetch_or(done.is_err(), Ordering::Relaxed);
+        done
+    });
+    done.into_iter().collect::<Result<()>>()?;
+    let method = match (start.is_clone(), kernel.into_inner()) {
+        (true, _) => Method::Reflink,
+        (_, true) => Method::Kernel,
+        _ => Method::Copy,
+    };
+    let bytes = bytes + start.written.values().sum::<u64>();
     Ok(Written { bytes, method })
+}
+
+/// The steps of a piece that starts at `at`, around what was written.
+fn push_steps<'p>(
+    steps: &mut Vec<Step<'p>>,
+    piece: &'p Piece,
+    at: u64,
+    written: &BTreeMap<u64, u64>,
+) {
+    let mut gap = |from: u64, end: u64| {
+        let starts = (0..(end - from).div_ceil(STEP)).map(|number| from + number * STEP);
+        steps.extend(starts.map(|from| Step {
+            piece,
+            from,
+            len: STEP.min(end - from),
+            at: at + from,
+        }));
+    };
+    let mut from = 0;
+    for (start, len) in written.range(at..at + piece.len()) {
+        gap(from, start - at);
+        from = start - at + len;
+    }
+    gap(from, piece.len());
 }
 
 /// Whether `copy_file_range` can share extents or copy on a server. Anywhere
@@ -110,34 +190,59 @@ fn shares_bytes(output: &File) -> bool {
     kind.is_ok_and(|kind| [BTRFS, XFS, BCACHEFS, ZFS, OCFS2, NFS, CEPH, CIFS, SMB2].contains(&kind))
 }
 
+impl Step<'_> {
+    fn write(&self, output: &File, kernel: &AtomicBool, progress: &dyn Progress) -> Result<()> {
+        let span = match self.piece {
+            Piece::Bytes(bytes) => {
+                let rest = usize::try_from(self.from).ok().and_then(|from| bytes.get(from..));
+                let rest = rest.unwrap_or_default();
+                let len = usize::try_from(self.len).unwrap_or(usize::MAX).min(rest.len());
+                output.write_all_at(&rest[..len], self.at).map_err(write_failed)?;
+                return advance(progress, self.len);
+            }
+            Piece::Span(span) => Span { len: self.len, ..span.behind(self.from) },
+        };
+        let mut done = 0;
+        if let Some(input) = span.source.as_file().filter(|_| kernel.load(Ordering::Relaxed)) {
+            done = by_kernel(&span, input, output, self.at, progress)?;
+        }
+        if done < span.len {
+            // Once refused is refused for all: the file systems do not change.
+            kernel.store(false, Ordering::Relaxed);
+            let mut at = self.at + done;
+            span.behind(done).visit_chunks(&mut |bytes| {
+                output.write_all_at(bytes, at).map_err(write_failed)?;
+                at += bytes.len() as u64;
+                advance(progress, bytes.len() as u64)
+            })?;
+        }
+        Ok(())
+    }
+}
+
 /// Copies by `copy_file_range`; returns how many bytes it took.
-fn kernel(span: &Span, input: &File, output: &File, progress: &dyn Progress) -> Result<u64> {
+fn by_kernel(
+    span: &Span,
+    input: &File,
+    output: &File,
+    mut at: u64,
+    progress: &dyn Progress,
+) -> Result<u64> {
     let mut from = span.offset;
     let end = span.offset + span.len;
     while from < end {
-        let step = usize::try_from((end - from).min(KERNEL_STEP)).unwrap_or(usize::MAX);
-        match rustix::fs::copy_file_range(input, Some(&mut from), output, None, step) {
+        let step = usize::try_from(end - from).unwrap_or(usize::MAX);
+        match rustix::fs::copy_file_range(input, Some(&mut from), output, Some(&mut at), step) {
             // Nothing more although the span goes on: the input became shorter,
             // or the file system pretends; reading tells which.
             Ok(0) => break,
             Ok(took) => advance(progress, took as u64)?,
-            Err(rustix::io::Errno::INTR) => {}
-            Err(
-                rustix::io::Errno::XDEV
-                | rustix::io::Errno::INVAL
-                | rustix::io::Errno::NOSYS
-                | rustix::io::Errno::OPNOTSUPP
-                | rustix::io::Errno::PERM,
-            ) => break,
+            Err(Errno::INTR) => {}
+            Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => {
+                break;
+            }
             Err(error) => return Err(write_failed(error.into())),
         }
     }
     Ok(from - span.offset)
-}
-
-fn read_write(span: &Span, done: u64, mut output: &File, progress: &dyn Progress) -> Result<()> {
-    span.behind(done).visit_chunks(&mut |bytes| {
-        output.write_all(bytes).map_err(write_failed)?;
-        advance(progress, bytes.len() as u64)
-    })
 }

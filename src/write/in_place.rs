@@ -120,7 +120,7 @@ impl Plan {
             _ => Ok(Rewritten {
                 links_left: target.metadata.nlink().saturating_sub(1),
                 fell_back: how == InPlace::Journal,
-                written: target.replace(self, direct, options)?,
+                written: target.replace(self, options)?,
             }),
         }
     }
@@ -198,7 +198,8 @@ impl Target {
         let (mut at, mut left) = (0, InPlace::MOST);
         let mut new = Vec::new();
         for piece in plan.pieces() {
-            if piece.stays(at) {
+            // All spans are of this file.
+            if matches!(piece, Piece::Span(span) if span.offset == at) {
                 let start = at - new.len() as u64;
                 if !changes.push(start, &new).map_err(fail)? {
                     return Ok(None);
@@ -222,17 +223,9 @@ impl Target {
     }
 
     /// Writes a new file in the place of this one.
-    fn replace(&self, plan: &Plan, direct: bool, options: &WriteOptions<'_>) -> Result<Written> {
+    fn replace(&self, plan: &Plan, options: &WriteOptions<'_>) -> Result<Written> {
         let output = Destination::replacing(self.path.clone(), &self.metadata)?;
-        let clone = direct && rustix::fs::ioctl_ficlone(output.file(), &self.file).is_ok();
-        if direct && !clone {
-            output.check_space(plan.len())?;
-        }
-        let written = plan.write_file(&output, clone, options);
-        let written = written.map_err(|e| output.write_error(e))?;
-        plan.check_unchanged()?;
-        output.finish()?;
-        Ok(written)
+        plan.write_into(output, options)
     }
 
     /// Writes what differs into the file itself.

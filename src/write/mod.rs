@@ -14,6 +14,7 @@ mod in_place;
 mod journal;
 mod recover;
 mod temporary;
+mod verified;
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -27,6 +28,7 @@ use crate::progress::{Progress, Silent, advance};
 use crate::tarball::write::file_header;
 use atomic::Destination;
 pub use copy::Method;
+use copy::Start;
 pub use in_place::{InPlace, Rewritten};
 pub use recover::{Recovery, recover};
 
@@ -35,12 +37,13 @@ pub use recover::{Recovery, recover};
 pub struct WriteOptions<'p> {
     pub(crate) codec: Option<Codec>,
     pub(crate) force: bool,
+    pub(crate) jobs: Option<usize>,
     pub(crate) progress: &'p dyn Progress,
 }
 
 impl Default for WriteOptions<'_> {
     fn default() -> Self {
-        WriteOptions { codec: None, force: false, progress: &Silent }
+        WriteOptions { codec: None, force: false, jobs: None, progress: &Silent }
     }
 }
 
@@ -63,6 +66,14 @@ impl<'p> WriteOptions<'p> {
     #[must_use]
     pub fn force(mut self, yes: bool) -> Self {
         self.force = yes;
+        self
+    }
+
+    /// Threads; as many as the machine has when `None`. The bytes written do not
+    /// depend on it.
+    #[must_use]
+    pub fn jobs(mut self, jobs: Option<usize>) -> Self {
+        self.jobs = jobs;
         self
     }
 
@@ -113,27 +124,48 @@ impl Plan {
     /// the plan reads, `E_NO_SPACE` before the first byte, `E_INPUT_CHANGED`,
     /// `E_INTERRUPTED`, `E_IO`. After an error the path is what it was before.
     pub fn write_to(&self, path: impl AsRef<Path>, options: &WriteOptions<'_>) -> Result<Written> {
-        let size = options.is_plain().then_some(self.len());
-        let output = Destination::open(path.as_ref(), self.origins(), options.force, size)?;
-        let written = self.write_file(&output, false, options);
+        self.write_into(self.destination(path.as_ref(), options)?, options)
+    }
+
+    fn destination(&self, path: &Path, options: &WriteOptions<'_>) -> Result<Destination> {
+        Destination::open(path, self.origins(), options.force)
+    }
+
+    fn write_into(&self, output: Destination, options: &WriteOptions<'_>) -> Result<Written> {
+        let start = self.start(&output, options)?;
+        options.progress.begin(self.len());
+        self.write_from(output, start, options)
+    }
+
+    /// What a new file begins as; `None` where the output is a stream.
+    fn start(&self, output: &Destination, options: &WriteOptions<'_>) -> Result<Option<Start<'_>>> {
+        if output.is_special() || !options.is_plain() {
+            return Ok(None);
+        }
+        if let Some(clone) = Start::clone_of(self, output.file()) {
+            return Ok(Some(clone));
+        }
+        output.check_space(self.len())?;
+        Ok(Some(Start::default()))
+    }
+
+    /// Writes what is not in the output yet, and finishes it.
+    fn write_from(
+        &self,
+        output: Destination,
+        start: Option<Start<'_>>,
+        options: &WriteOptions<'_>,
+    ) -> Result<Written> {
+        let written = match start {
+            None => self.write_stream(&mut buffered(output.file()), options),
+            Some(start) => {
+                copy::pieces(self, output.file(), &start, options.jobs, options.progress)
+            }
+        };
         let written = written.map_err(|e| output.write_error(e))?;
         self.check_unchanged()?;
         output.finish()?;
         Ok(written)
-    }
-
-    /// Writes to a file; one that is a `clone` of the source holds most of it.
-    fn write_file(
-        &self,
-        output: &Destination,
-        clone: bool,
-        options: &WriteOptions<'_>,
-    ) -> Result<Written> {
-        if output.is_special() || !options.is_plain() {
-            return self.write_stream(&mut buffered(output.file()), options);
-        }
-        options.progress.begin(self.len());
-        copy::pieces(self, output.file(), clone, options.progress)
     }
 
     /// Writes the output to a pipe or any other writer.
@@ -169,7 +201,7 @@ impl Plan {
 ///
 /// `E_NO_SPACE`.
 pub fn check_space(folder: impl AsRef<Path>, bytes: u64) -> Result<()> {
-    atomic::check_space(folder.as_ref(), Some(bytes))
+    atomic::check_space(folder.as_ref(), bytes)
 }
 
 /// Writes a file that is no archive (a report about one), whole or not at all.
@@ -190,7 +222,7 @@ pub(crate) fn stream_to_file<T>(
     force: bool,
     write: impl FnOnce(&mut dyn Write) -> Result<T>,
 ) -> Result<T> {
-    let output = Destination::open(path, origins, force, None)?;
+    let output = Destination::open(path, origins, force)?;
     let done = write(&mut buffered(output.file())).map_err(|e| output.write_error(e))?;
     output.finish()?;
     Ok(done)

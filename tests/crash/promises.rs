@@ -36,14 +36,14 @@ fn the_order_on_disk() {
         for line in lines(args) {
             let Some((name, rest)) = line.split_once('(') else { continue };
             let what = match name {
-                "write" if rest.contains("(deleted)") => "bytes",
+                "write" | "pwrite64" if rest.contains("(deleted)") => "bytes",
                 "fsync" if rest.contains("(deleted)") => "bytes",
                 "fsync" => "folder",
                 "linkat" | "renameat" | "rename" if rest.contains("= 0") => "name",
                 "linkat" => "taken",
                 _ => continue,
             };
-            order.push(format!("{name} {what}"));
+            order.push(format!("{} {what}", name.trim_start_matches('p').trim_end_matches("64")));
         }
         order.dedup();
         order
@@ -167,7 +167,7 @@ fn interrupted_calls() {
     ] {
         let want = ocitar(&args).ok();
         let file = fs::read(out).unwrap();
-        for call in ["read", "pread64", "write", "fsync", "copy_file_range"] {
+        for call in ["read", "pread64", "write", "pwrite64", "fsync", "copy_file_range"] {
             let inject = format!("inject={call}:error=EINTR:when=2+3");
             let trace = format!("trace={call}");
             let mut options = vec!["-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject];

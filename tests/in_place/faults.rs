@@ -228,7 +228,7 @@ fn the_order_on_disk() {
     let written = order(&Edit::new("--in-place", true));
     let atomic = [
         "openat temporary",
-        "write temporary",
+        "pwrite64 temporary",
         "fsync temporary",
         // Which fails, because there is the old file.
         "linkat file",

@@ -99,6 +99,10 @@ impl Cli {
 }
 
 impl Common {
+    pub fn jobs(&self) -> Option<usize> {
+        self.jobs.map(usize::from)
+    }
+
     /// The limits as set; of one that is set twice the last counts.
     pub fn limits(&self) -> Limits {
         let mut limits = Limits::default();

@@ -107,7 +107,7 @@ impl Job<'_> {
         let fail = |error| self.failed(archives, error);
         let list: Vec<&Archive> = archives.iter().collect();
         let bar = Bar::new(common, "reading");
-        let gather = self.request.gather.clone().jobs(common.jobs.map(usize::from));
+        let gather = self.request.gather.clone().jobs(common.jobs());
         let gathered = Bundle::gather(&list, &gather, &bar);
         bar.finish();
         let bundle = gathered.map_err(fail)?;

@@ -23,7 +23,7 @@ pub fn run(verb: &Check, common: &Common, printer: &Printer) -> Result<u8> {
     })?;
     let archive = crate::open(&verb.input, Access::Whole, common, None)?;
     let bar = Bar::new(common, "reading");
-    let preflight = Preflight::new(&archive, common.jobs.map(usize::from), &bar);
+    let preflight = Preflight::new(&archive, common.jobs(), &bar);
     bar.finish();
     let preflight = preflight?;
     let predictions: Vec<Prediction> =

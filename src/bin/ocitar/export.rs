@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use ocitar::bundle::{Bundle, GatherOptions, IndexPolicy, Platforms, SplitBy};
 use ocitar::compress::Codec;
 use ocitar::error::{Code, Error, Result};
-use ocitar::write::WriteOptions;
 use serde_json::{Value, json};
 
 use crate::args::{Common, Convert, Export, Merge};
@@ -86,7 +85,7 @@ fn run(request: Request<'_>, fan_out: bool, common: &Common, printer: &Printer) 
         [only] => only.compression().into(),
         _ => Codec::default(),
     };
-    let options = WriteOptions::new().force(writing.force).codec(codec.unwrap_or(own));
+    let options = writing::options(writing, common).codec(codec.unwrap_or(own));
     // Each output and what goes into it.
     let bundles: Vec<(PathBuf, Bundle<'_>)> = if fan_out {
         let parts = gathered.split(SplitBy::Platform, &job.selection, &layout).map_err(fail)?;

@@ -9,8 +9,7 @@ use ocitar::diagnostics::Severity;
 use ocitar::edit::{Edit, RenameRules};
 use ocitar::error::{Error, Result};
 use ocitar::text::size;
-use ocitar::verify::VerifyOptions;
-use ocitar::write::{WriteOptions, Written};
+use ocitar::write::Written;
 use serde_json::json;
 
 use crate::args::{Common, Retag};
@@ -35,7 +34,7 @@ pub fn run(
     let output = if verb.in_place.is_some() { &verb.input } else { &verb.output };
     let named = verb.in_place.is_none().then_some(&*verb.output);
     let codec = verb.writing.codec(named)?;
-    let options = WriteOptions::new().force(verb.writing.force);
+    let options = writing::options(&verb.writing, common);
     if verb.in_place.is_some() {
         in_place::check(verb)?;
     } else if !to_stdout && !verb.writing.dry_run {
@@ -54,8 +53,15 @@ pub fn run(
     let access =
         if verb.writing.dry_run && !verb.writing.verify { Access::Metadata } else { Access::Whole };
     let archive = crate::open(&verb.input, access, common, folder)?;
-    if verb.writing.verify {
-        let report = verify::check(&archive, VerifyOptions::default(), common);
+    // To a file it is verified and written in one reading; what nothing can be
+    // written of is only verified.
+    let at_once = verb.writing.verify
+        && !to_stdout
+        && verb.in_place.is_none()
+        && !verb.writing.dry_run
+        && archive.findings().fatal_one().is_none();
+    if verb.writing.verify && !at_once {
+        let report = verify::check(&archive, &verify::options(common), common);
         if !report.is_ok() {
             printer.findings(archive.label(), &report.findings, Severity::Error);
             return Ok(report.findings.exit_code());
@@ -71,7 +77,7 @@ pub fn run(
     let list = edit.changes().to_vec();
     let plan = edit.plan().map_err(fail)?;
     let codec = codec.unwrap_or(archive.compression().into());
-    let bar = Bar::new(common, "writing");
+    let bar = Bar::new(common, if at_once { "verifying and writing" } else { "writing" });
     let options = options.codec(codec).progress(&bar);
     let written = if to_stdout {
         plan.write_stream(&mut io::stdout().lock(), &options)
@@ -79,6 +85,18 @@ pub fn run(
         catch_signals()?;
         match verb.in_place {
             Some(how) => in_place::write(&plan, &verb.input, how, &options, printer),
+            None if at_once => {
+                let verify = verify::options(common);
+                let done = plan.write_verified_to(output, &archive, &verify, &options);
+                match done? {
+                    (_, Some(written)) => Ok(written),
+                    (report, None) => {
+                        bar.finish();
+                        printer.findings(archive.label(), &report.findings, Severity::Error);
+                        return Ok(report.findings.exit_code());
+                    }
+                }
+            }
             None => plan.write_to(output, &options),
         }
     };

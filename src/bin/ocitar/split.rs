@@ -76,7 +76,7 @@ pub fn run(verb: &Split, common: &Common, printer: &Printer) -> Result<u8> {
         if codec.compression == Compression::None {
             check_space(folder.path(), written.iter().sum())?;
         }
-        let options = WriteOptions::new().codec(codec);
+        let options = WriteOptions::new().jobs(common.jobs()).codec(codec);
         for ((plan, file), bytes) in plans.iter().zip(&files).zip(&mut written) {
             *bytes = writing::write(plan, &folder.path().join(file), options, common)?.bytes;
         }

@@ -7,13 +7,13 @@ use ocitar::compress::Codec;
 use ocitar::edit::RenameRules;
 use ocitar::error::Result;
 use ocitar::stream::{Pass, is_stream};
-use ocitar::write::WriteOptions;
 
 use crate::args::{Common, Retag};
 use crate::changes::Changes;
 use crate::output::Printer;
 use crate::progress::{Bar, catch_signals};
 use crate::retag::summary;
+use crate::writing;
 
 /// Whether an input is read in one pass.
 pub fn applies(input: &Path) -> Result<bool> {
@@ -33,7 +33,7 @@ pub fn run(
     let pass =
         Pass::new(rules).options(crate::open_options(common, folder)).verify(verb.writing.verify);
     let bar = Bar::new(common, "passing");
-    let mut options = WriteOptions::new().force(verb.writing.force).progress(&bar);
+    let mut options = writing::options(&verb.writing, common).progress(&bar);
     if let Some(codec) = codec {
         options = options.codec(codec);
     }

@@ -17,10 +17,10 @@ pub fn run(verb: &Verify, common: &Common, printer: &Printer) -> Result<u8> {
     for input in &verb.inputs {
         match crate::open(input, Access::Whole, common, None) {
             Ok(archive) => {
-                let mut options = VerifyOptions::default();
+                let mut options = options(common);
                 options.all_platforms = verb.all_platforms;
                 options.strict_layers = verb.strict_layers;
-                let report = check(&archive, options, common);
+                let report = check(&archive, &options, common);
                 code = worse(code, report.findings.exit_code());
                 if printer.json {
                     archives.push(report_json(&archive, &report));
@@ -41,11 +41,17 @@ pub fn run(verb: &Verify, common: &Common, printer: &Printer) -> Result<u8> {
     Ok(code)
 }
 
+/// As the options that all verbs have ask for.
+pub fn options(common: &Common) -> VerifyOptions {
+    let mut options = VerifyOptions::default();
+    options.jobs = common.jobs();
+    options
+}
+
 /// Verifies with a bar.
-pub fn check(archive: &Archive, mut options: VerifyOptions, common: &Common) -> Report {
+pub fn check(archive: &Archive, options: &VerifyOptions, common: &Common) -> Report {
     let bar = Bar::new(common, "verifying");
-    options.jobs = common.jobs.map(usize::from);
-    let report = archive.verify(&options, &bar);
+    let report = archive.verify(options, &bar);
     bar.finish();
     report
 }

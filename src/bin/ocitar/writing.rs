@@ -11,7 +11,6 @@ use ocitar::diagnostics::Severity;
 use ocitar::error::{Code, Error, Result};
 use ocitar::plan::Plan;
 use ocitar::text::printable;
-use ocitar::verify::VerifyOptions;
 use ocitar::write::{WriteOptions, Written};
 
 use crate::args::{Common, Writing};
@@ -42,6 +41,11 @@ impl Writing {
             _ => Ok(None),
         }
     }
+}
+
+/// What is asked of a writer.
+pub fn options(writing: &Writing, common: &Common) -> WriteOptions<'static> {
+    WriteOptions::new().force(writing.force).jobs(common.jobs())
 }
 
 /// The error of work on an archive; but one that was written to meanwhile is to
@@ -90,7 +94,7 @@ pub fn open(
 ) -> Result<std::result::Result<Archive, u8>> {
     let archive = crate::open(input, Access::Whole, common, tmpdir)?;
     if writing.verify {
-        let report = verify::check(&archive, VerifyOptions::default(), common);
+        let report = verify::check(&archive, &verify::options(common), common);
         if !report.is_ok() {
             printer.findings(archive.label(), &report.findings, Severity::Error);
             return Ok(Err(report.findings.exit_code()));
