@@ -165,8 +165,6 @@ codes! {
 
     /// A descriptor, a name or a link leads to a blob that is not there.
     BlobMissing = "E_BLOB_MISSING", Content;
-    /// Bytes behind the end of a compressed stream.
-    DecompTrailing = "E_DECOMP_TRAILING", Content;
     /// A compressed stream that does not decompress.
     DecompCorrupt = "E_DECOMP_CORRUPT", Content;
     /// The decompressed layer has another digest than its diff ID.

@@ -64,6 +64,11 @@ pub(crate) fn machine() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// Whether the system lets this process have one more thread.
+pub(crate) fn can_start_threads() -> bool {
+    std::thread::Builder::new().spawn(|| ()).is_ok_and(|thread| thread.join().is_ok())
+}
+
 /// Workers take the next task when they are free, so that the first tasks, the
 /// biggest, start first; splitting the list in halves would not do that.
 fn run<T: Sync, R: Send>(

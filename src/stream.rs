@@ -42,11 +42,13 @@ pub struct Streamed {
 /// `E_IO`.
 pub fn is_stream(path: &Path) -> Result<bool> {
     let fail = |e: io::Error| Error::io(path, e);
-    let file = File::open(path).map_err(fail)?;
-    let kind = file.metadata().map_err(fail)?;
+    // Only asked about: who writes to a pipe that was opened and closed again is
+    // killed.
+    let kind = std::fs::metadata(path).map_err(fail)?;
     if !kind.is_file() {
         return Ok(!kind.is_dir());
     }
+    let file = File::open(path).map_err(fail)?;
     let (compression, _) = Compression::read_head(&file).map_err(fail)?;
     Ok(compression != Compression::None)
 }
@@ -119,7 +121,7 @@ impl<'r> Pass<'r> {
         let whole = io::Cursor::new(head).chain(input);
         options.progress.begin(0);
         let stream = Decoder::new(compression, whole, &self.open.limits)?;
-        let passed = write::stream(output, codec, |outlet| {
+        let passed = write::stream(output, codec, options.jobs, |outlet| {
             let passed = self.pass(label, compression, stream, outlet, options);
             match file {
                 Some(file) => file.unless_changed(label, passed),

@@ -115,7 +115,9 @@ fn theirs(value: &Value, role: Role) -> Value {
             "diff_ids": items(field(field(value, "rootfs"), "diff_ids")).collect::<Vec<_>>(),
         }),
         Role::Items => {
+            // `null` is an empty string to Go, and neither is a name.
             let names = items(value).flat_map(|item| items(field(item, "RepoTags")));
+            let names = names.filter(|name| name.as_str().is_some_and(|name| !name.is_empty()));
             set(names.cloned().collect())
         }
     }

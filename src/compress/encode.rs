@@ -2,19 +2,16 @@
 
 use std::io::{self, Write};
 
-use flate2::write::GzEncoder;
-
+use crate::compress::gzip::Gzip;
 use crate::compress::{Codec, Compression};
 use crate::error::{Code, Error, Result};
-
-/// Bytes gzip is given at once.
-const BLOCK: usize = 64 << 10;
+use crate::parallel;
 
 /// A compressing writer that must be finished: a stream that is not stays
 /// unreadable, which is what a failed run wants.
 pub(crate) enum Encoder<W: Write> {
     None(W),
-    Gzip(Blocks<W>),
+    Gzip(Gzip<W>),
     Zstd(zstd::Encoder<'static, W>),
     #[cfg(feature = "xz")]
     Xz(liblzma::write::XzEncoder<W>),
@@ -23,12 +20,19 @@ pub(crate) enum Encoder<W: Write> {
 }
 
 impl<W: Write> Encoder<W> {
-    pub(crate) fn new(codec: Codec, output: W) -> Result<Self> {
+    /// Starts a stream that this many threads compress; as many as the machine
+    /// has when `None`.
+    pub(crate) fn new(codec: Codec, output: W, jobs: Option<usize>) -> Result<Self> {
+        let jobs = jobs.unwrap_or_else(parallel::machine);
         Ok(match codec.compression {
             Compression::None => Encoder::None(output),
             Compression::Gzip => {
-                let level = flate2::Compression::new(codec.level.unwrap_or(6));
-                Encoder::Gzip(Blocks { encoder: GzEncoder::new(output, level), block: Vec::new() })
+                let gzip = Gzip::new(output, codec.level.unwrap_or(6), jobs);
+                Encoder::Gzip(
+                    gzip.map_err(|e| {
+                        Error::new(Code::Io, format!("cannot write: {e}")).caused_by(e)
+                    })?,
+                )
             }
             Compression::Zstd => {
                 let level = i32::try_from(codec.level.unwrap_or(3)).unwrap_or(3);
@@ -36,7 +40,10 @@ impl<W: Write> Encoder<W> {
                     let mut encoder = zstd::Encoder::new(output, level)?;
                     encoder.include_checksum(true)?;
                     // With at least one worker the bytes do not depend on how many.
-                    encoder.multithread(1)?;
+                    // Where there can be none they are others, but there are some.
+                    if parallel::can_start_threads() {
+                        encoder.multithread(u32::try_from(jobs).unwrap_or(1).max(1))?;
+                    }
                     Ok(encoder)
                 };
                 Encoder::Zstd(start().map_err(|e| {
@@ -73,6 +80,20 @@ impl<W: Write> Encoder<W> {
     }
 }
 
+impl<W: Write> Encoder<W> {
+    /// Leaves the stream as it is, without its end.
+    pub(crate) fn abandon(self) {
+        match self {
+            Encoder::None(_) | Encoder::Gzip(_) | Encoder::Zstd(_) => {}
+            // These finish their stream when they are dropped.
+            #[cfg(feature = "xz")]
+            Encoder::Xz(encoder) => std::mem::forget(encoder),
+            #[cfg(feature = "bzip2")]
+            Encoder::Bzip2(encoder) => std::mem::forget(encoder),
+        }
+    }
+}
+
 impl<W: Write> Write for Encoder<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
@@ -96,41 +117,5 @@ impl<W: Write> Write for Encoder<W> {
             #[cfg(feature = "bzip2")]
             Encoder::Bzip2(encoder) => encoder.flush(),
         }
-    }
-}
-
-/// Gzip in blocks of one size: what comes out would else depend on how the
-/// bytes happened to come in, and a pipe would give other bytes than a file.
-pub(crate) struct Blocks<W: Write> {
-    encoder: GzEncoder<W>,
-    block: Vec<u8>,
-}
-
-impl<W: Write> Blocks<W> {
-    fn push(&mut self) -> io::Result<()> {
-        self.encoder.write_all(&self.block)?;
-        self.block.clear();
-        Ok(())
-    }
-
-    fn finish(mut self) -> io::Result<W> {
-        self.push()?;
-        self.encoder.finish()
-    }
-}
-
-impl<W: Write> Write for Blocks<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let take = bytes.len().min(BLOCK - self.block.len());
-        self.block.extend_from_slice(&bytes[..take]);
-        if self.block.len() == BLOCK {
-            self.push()?;
-        }
-        Ok(take)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.push()?;
-        self.encoder.flush()
     }
 }

@@ -6,6 +6,7 @@
 
 mod decode;
 mod encode;
+mod gzip;
 mod measure;
 
 use std::fmt;

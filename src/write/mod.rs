@@ -183,7 +183,7 @@ impl Plan {
         options: &WriteOptions<'_>,
     ) -> Result<Written> {
         options.progress.begin(self.len());
-        stream(output, options.codec.unwrap_or_default(), |outlet| {
+        stream(output, options.codec.unwrap_or_default(), options.jobs, |outlet| {
             self.visit(&mut |bytes| {
                 outlet.put(bytes)?;
                 advance(options.progress, bytes.len() as u64)
@@ -236,21 +236,22 @@ fn buffered(file: &File) -> io::BufWriter<&File> {
 pub(crate) fn stream<T>(
     output: &mut dyn Write,
     codec: Codec,
+    jobs: Option<usize>,
     write: impl FnOnce(&mut Outlet<'_>) -> Result<T>,
 ) -> Result<(T, Written)> {
     let mut counted = Counted { inner: output, bytes: 0 };
-    let done = encode(&mut counted, codec, write)?;
+    let encoder = Encoder::new(codec, &mut counted as &mut dyn Write, jobs)?;
+    let done = encode(encoder, write)?;
     let plain = codec.compression == Compression::None;
     let method = if plain { Method::Copy } else { Method::Compressed };
     Ok((done, Written { bytes: counted.bytes, method }))
 }
 
 fn encode<T>(
-    output: &mut dyn Write,
-    codec: Codec,
+    encoder: Encoder<&mut dyn Write>,
     write: impl FnOnce(&mut Outlet<'_>) -> Result<T>,
 ) -> Result<T> {
-    let mut outlet = Outlet { encoder: Encoder::new(codec, output)?, started: false };
+    let mut outlet = Outlet { encoder, started: false };
     match write(&mut outlet) {
         Ok(done) => {
             let finished = outlet.encoder.finish().and_then(|output| output.flush());
@@ -262,8 +263,7 @@ fn encode<T>(
                 // What comes of these writes no longer matters.
                 let _ = outlet.put(&aborted()).map(|()| outlet.encoder.flush());
             }
-            // Dropping an encoder may finish its stream.
-            std::mem::forget(outlet);
+            outlet.encoder.abandon();
             Err(error)
         }
     }

@@ -1,6 +1,7 @@
 //! `ocitar export`; `ocitar convert`, which is export with nothing selected; and
 //! `ocitar merge`, which is export from several archives.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use ocitar::bundle::{Bundle, GatherOptions, IndexPolicy, Platforms, SplitBy};
@@ -98,7 +99,13 @@ fn run(request: Request<'_>, fan_out: bool, common: &Common, printer: &Printer) 
         vec![(output.to_owned(), gathered.select(&job.selection).map_err(fail)?)]
     };
     let mut outputs = Vec::new();
+    let mut paths = HashSet::new();
     for (path, bundle) in &bundles {
+        if !paths.insert(path) {
+            let message = format!("two platforms would be written to {}", path.display());
+            return Err(Error::new(Code::Usage, message)
+                .hint("`ocitar split --by platform` numbers its files"));
+        }
         if fan_out && is_file {
             job.check_output(path)?;
         }
