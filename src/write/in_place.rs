@@ -224,7 +224,7 @@ impl Target {
     /// Writes a new file in the place of this one.
     fn replace(&self, plan: &Plan, direct: bool, options: &WriteOptions<'_>) -> Result<Written> {
         let output = Destination::replacing(self.path.clone(), &self.metadata)?;
-        let clone = direct && rustix::fs::ioctl_ficlone(output.file(), &self.file).is_ok();
+        let clone = direct && self.clone_to(output.file())?;
         if direct && !clone {
             output.check_space(plan.len())?;
         }
@@ -233,6 +233,24 @@ impl Target {
         plan.check_unchanged()?;
         output.finish()?;
         Ok(written)
+    }
+
+    /// Whether an empty file now shares all bytes of this one; if not it is
+    /// empty as before.
+    ///
+    /// A clone that fails on its way may leave what it has done, and XFS is known
+    /// to have called half of a file a success.
+    fn clone_to(&self, output: &File) -> Result<bool> {
+        let fail = |e| Error::io(&self.path, e);
+        let shared = rustix::fs::ioctl_ficlone(output, &self.file).is_ok();
+        let len = output.metadata().map_err(fail)?.len();
+        if shared && len == self.metadata.len() {
+            return Ok(true);
+        }
+        if len > 0 {
+            output.set_len(0).map_err(fail)?;
+        }
+        Ok(false)
     }
 
     /// Writes what differs into the file itself.
@@ -254,5 +272,23 @@ impl Target {
         }
         pending.clear().map_err(recover)?;
         Ok(Written { bytes: new.len() as u64, method: Method::Journal })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a clone that failed has left does not stay behind a shorter output.
+    #[test]
+    fn half_a_clone_is_no_clone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("in.tar");
+        fs::write(&path, "the file").unwrap();
+        let target = Target::open(&path, InPlace::Atomic).unwrap();
+        let output = tempfile::tempfile().unwrap();
+        output.write_all_at(b"more than the file", 0).unwrap();
+        assert!(!target.clone_to(&output).unwrap());
+        assert_eq!(output.metadata().unwrap().len(), 0);
     }
 }
