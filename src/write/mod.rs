@@ -133,7 +133,14 @@ impl Plan {
             return self.write_stream(&mut buffered(output.file()), options);
         }
         options.progress.begin(self.len());
-        copy::pieces(self, output.file(), clone, options.progress)
+        let written = copy::pieces(self, output.file(), clone, options.progress)?;
+        // Whatever was answered to each write: as long as it was meant to be?
+        let len = output.file().metadata().map_err(write_failed)?.len();
+        if len == self.len() {
+            return Ok(written);
+        }
+        let error = Error::new(Code::Io, "the file system did not keep all that was written");
+        Err(error.expected_found(self.len(), len))
     }
 
     /// Writes the output to a pipe or any other writer.

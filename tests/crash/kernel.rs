@@ -103,6 +103,27 @@ fn copies() {
     });
 }
 
+/// A write that is answered as if it had been done, and was not, makes the file shorter than it was meant to be.
+#[test]
+fn a_write_that_was_not_done() {
+    if !trace::works() {
+        return;
+    }
+    let room = Room::new();
+    let (input, out) = (room.write("in.tar", docker28().tar.bytes()), room.path("out.tar"));
+    let args = vec!["retag", "--force", arg(&input), arg(&out), NEW];
+    let writes = calls(&room.path(""), &args, "write", "(deleted)");
+    assert!(!writes.is_empty());
+    for call in &writes {
+        let took = call.line.rsplit("= ").next().unwrap();
+        fs::write(&out, "old").unwrap();
+        let run = trace::inject(call, &format!("retval={took}"), &args);
+        assert_eq!((run.code, run.id()), (5, "E_IO"), "{call:?}: {}", run.err);
+        assert_eq!(fs::read(&out).unwrap(), b"old", "{call:?}");
+        assert_eq!(room.list(), ["in.tar", "out.tar"], "{call:?}");
+    }
+}
+
 /// Two file systems of different kinds do refuse, without anybody's help.
 #[test]
 fn between_file_systems() {
