@@ -421,26 +421,57 @@ mod tests {
         }
     }
 
+    /// What NIST gives as examples of FIPS 180: nothing, one block, two blocks, many.
     #[test]
     fn hashes() {
         assert_eq!(Digest::of(b"").to_string(), EMPTY);
         let rows = [
             (
-                Algorithm::Sha256,
-                "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+                String::new(),
+                &EMPTY[7..],
+                "cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce\
+                 47d0d13c5d85f2b0ff8318d2877eec2f63b931bd47417a81a538327af927da3e",
             ),
             (
-                Algorithm::Sha512,
-                "sha512:ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a\
+                "abc".into(),
+                "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+                "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a\
                  2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f",
             ),
+            (
+                "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq".into(),
+                "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1",
+                "204a8fc6dda82f0a0ced7beb8e08a41657c16ef468b228a8279be331a703c335\
+                 96fd15c13b1b07f9aa1d3bea57789ca031ad85c7a71dd70354ec631238ca3445",
+            ),
+            (
+                "abcdefghbcdefghicdefghijdefghijkefghijklfghijklmghijklmn\
+                 hijklmnoijklmnopjklmnopqklmnopqrlmnopqrsmnopqrstnopqrstu"
+                    .into(),
+                "cf5b16a778af8380036ce59e7b0492370b249b11e8f07a51afac45037afee9d1",
+                "8e959b75dae313da8cf4f72814fc143f8f7779c6eb9f7fa17299aeadb6889018\
+                 501d289e4900f7e4331b99dec4b5433ac7d329eeb6dd26545e96e55b874be909",
+            ),
+            (
+                "a".repeat(1_000_000),
+                "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0",
+                "e718483d0ce769644e2e42c7bc15b4638e1f98b13b2044285632a803afa973eb\
+                 de0ff244877ea60a4cb0432ce577c31beb009c5c2c49aa2e4eadb217ad8cc09b",
+            ),
         ];
-        for (algorithm, want) in rows {
-            let mut hasher = Hasher::new(algorithm);
-            hasher.update(b"a");
-            hasher.update(b"");
-            hasher.update(b"bc");
-            assert_eq!(hasher.finish().to_string(), want);
+        for (text, sha256, sha512) in rows {
+            for (algorithm, want) in [(Algorithm::Sha256, sha256), (Algorithm::Sha512, sha512)] {
+                let want = Digest::from_hex(algorithm, want).unwrap();
+                // At once, and in pieces that end anywhere in a block.
+                for piece in [text.len().max(1), 1 + text.len() / 3, 7777] {
+                    let mut hasher = Hasher::new(algorithm);
+                    hasher.update(b"");
+                    text.as_bytes().chunks(piece).for_each(|bytes| hasher.update(bytes));
+                    assert_eq!(hasher.finish(), want, "{algorithm} {} {piece}", text.len());
+                }
+                assert!(want.is_of(text.as_bytes()), "{algorithm} {}", text.len());
+            }
+            assert_eq!(Digest::of(text.as_bytes()).hex(), sha256);
         }
         assert_eq!(Digest::of(b"abc").as_bytes().len(), 32);
     }

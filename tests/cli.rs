@@ -5,8 +5,9 @@
 mod support;
 
 use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::FileExt;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use support::image::{Image, blob_path, item, sha256};
@@ -155,17 +156,25 @@ fn a_reader_that_goes_away_is_no_failure_of_a_listing() {
     let tops: Vec<_> =
         (0..3000).map(|n| image.descriptor().named(&format!("example.com/a/{n}:1"))).collect();
     let path = room.write("in.tar", layout(image.blobs(), &tops).bytes());
-    for args in [
-        &["ls"][..],
-        &["ls", "--json"],
-        &["ls", "-q"],
-        &["inspect"],
-        &["inspect", "--json"],
-        &["verify"],
+    for (args, lines) in [
+        (&["ls"][..], 0),
+        (&["ls"], 1),
+        (&["ls", "--json"], 0),
+        (&["ls", "-q"], 0),
+        (&["ls", "-q"], 1),
+        (&["inspect"], 0),
+        (&["inspect", "--json"], 0),
+        (&["verify"], 0),
+        (&["ls", "--help"], 0),
     ] {
         let mut child = command([args, &[arg(&path)]].concat());
         let mut child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        drop(child.stdout.take());
+        // As `head` does it: a line, and away.
+        let mut reader = BufReader::with_capacity(64, child.stdout.take().unwrap());
+        for _ in 0..lines {
+            assert!(reader.read_line(&mut String::new()).unwrap() > 0, "{args:?}");
+        }
+        drop(reader);
         let done = child.wait_with_output().unwrap();
         assert_eq!(done.status.code(), Some(0), "{args:?}");
         let err = String::from_utf8_lossy(&done.stderr);
@@ -184,39 +193,34 @@ fn a_reader_that_goes_away_is_no_failure_of_a_listing() {
 fn a_full_device_is_a_failure() {
     let room = Room::new();
     let path = room.write("in.tar", docker::docker28().tar.bytes());
+    let path = arg(&path);
     let full = || Stdio::from(fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
-    let rows: [&[&str]; 7] = [
-        &["ls"],
-        &["ls", "--json"],
-        &["ls", "-q"],
-        &["inspect"],
-        &["inspect", "--json"],
-        &["verify"],
-        &["retag", "-n", "--json"],
+    let rows: [&[&str]; 15] = [
+        &["--help"],
+        &["-h"],
+        &["help"],
+        &["help", "retag"],
+        &["ls", "--help"],
+        &["--version"],
+        &["ls", path],
+        &["ls", "--json", path],
+        &["ls", "-q", path],
+        &["inspect", path],
+        &["inspect", "--json", path],
+        &["verify", path],
+        &["check", path],
+        &["retag", "-n", "--json", path, "out.tar", NEW],
+        &["retag", path, "-", NEW],
     ];
     for args in rows {
-        let mut args = [args, &[arg(&path)]].concat();
-        if args[0] == "retag" {
-            args.extend(["out.tar", NEW]);
-        }
-        let done = command(&args).stdout(full()).stderr(Stdio::piped()).output().unwrap();
-        assert_eq!(
-            done.status.code(),
-            Some(5),
-            "{args:?}: {}",
-            String::from_utf8_lossy(&done.stderr)
-        );
+        let done = command(args).stdout(full()).stderr(Stdio::piped()).output().unwrap();
+        let err = String::from_utf8_lossy(&done.stderr);
+        assert_eq!(done.status.code(), Some(5), "{args:?}: {err}");
+        let mut lines = err.lines().filter(|line| line.starts_with("ocitar: "));
+        let line = lines.next().unwrap_or_default();
+        assert!(line.ends_with("[E_IO]") || line.ends_with("[E_NO_SPACE]"), "{args:?}: {err}");
+        assert_eq!(lines.next(), None, "{args:?}: {err}");
     }
-    let done = command(["retag", arg(&path), "-", NEW])
-        .stdout(full())
-        .stderr(Stdio::piped())
-        .output()
-        .unwrap();
-    assert_eq!(done.status.code(), Some(5));
-    assert!(
-        String::from_utf8_lossy(&done.stderr).contains("[E_NO_SPACE]")
-            || String::from_utf8_lossy(&done.stderr).contains("[E_IO]")
-    );
 }
 
 /// Whether a terminal would do something with this text.
@@ -373,6 +377,82 @@ fn a_signal_leaves_nothing_behind() {
             let _ = fs::remove_file(&path);
             assert_eq!(room.list(), ["in.tar"]);
         }
+    }
+}
+
+/// Whether a process has taken note of every signal it was sent, and catches this one.
+fn is_ready_for(signal: u32, child: &Child) -> bool {
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let mask = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        u64::from_str_radix(line.trim(), 16).unwrap()
+    };
+    let pending = mask("SigPnd:") | mask("ShdPnd:");
+    pending == 0 && mask("SigCgt:") & (1 << (signal - 1)) != 0
+}
+
+/// The first asks for an end, which comes when the write that waits for a reader is through; who does not want to wait
+/// sends another, of any kind.
+#[test]
+fn a_second_signal_ends_at_once() {
+    let room = Room::new();
+    let input = large(&room);
+    let fifo = room.path("fifo");
+    if !Command::new("mkfifo").arg(&fifo).status().is_ok_and(|made| made.success()) {
+        return;
+    }
+    for (first, second) in [
+        (2, None),
+        (15, None),
+        (1, None),
+        (2, Some(2)),
+        (15, Some(15)),
+        (2, Some(15)),
+        (1, Some(2)),
+    ] {
+        let what = format!("{first}, {second:?}");
+        let mut child = command(["retag", arg(&input), arg(&fifo), NEW]);
+        let mut child = child.stderr(Stdio::piped()).spawn().unwrap();
+        let mut reader = File::open(&fifo).unwrap();
+        // It is in a write by now that is larger than what a pipe holds.
+        reader.read_exact(&mut [0]).unwrap();
+        let send = |child: &Child, signal: u32| {
+            while !is_ready_for(signal, child) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            let args = [format!("-{signal}"), child.id().to_string()];
+            assert!(Command::new("kill").args(args).status().unwrap().success(), "{what}");
+        };
+        send(&child, first);
+        while !is_ready_for(first, &child) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert!(child.try_wait().unwrap().is_none(), "{what}: the first one does not kill");
+        match second {
+            Some(signal) => {
+                send(&child, signal);
+                // Nobody reads on.
+                let started = Instant::now();
+                while child.try_wait().unwrap().is_none() {
+                    if started.elapsed() > Duration::from_secs(20) {
+                        child.kill().unwrap();
+                    }
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+            None => {
+                let mut rest = Vec::new();
+                reader.read_to_end(&mut rest).unwrap();
+                let last = rest.rchunks(512).next().unwrap();
+                assert!(last.starts_with(b".ocitar-aborted\0"), "{what}");
+            }
+        }
+        let done = child.wait_with_output().unwrap();
+        let err = String::from_utf8_lossy(&done.stderr);
+        let last = i32::try_from(second.unwrap_or(first)).unwrap();
+        assert_eq!(done.status.code(), Some(128 + last), "{what}: {err}");
+        // What is ended at once says nothing.
+        assert_eq!(err.contains("[E_INTERRUPTED]"), second.is_none(), "{what}: {err}");
     }
 }
 

@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::mem;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::mpsc;
 
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -29,7 +29,7 @@ pub(crate) struct Gzip<W: Write> {
     /// The end of the block before.
     window: Vec<u8>,
     crc: Crc,
-    deflate: Deflate,
+    level: Compression,
     pool: Option<Pool>,
 }
 
@@ -68,7 +68,7 @@ impl<W: Write> Gzip<W> {
             block: Vec::with_capacity(BLOCK),
             window: Vec::new(),
             crc: Crc::new(),
-            deflate: Deflate { level, idle: Arc::default() },
+            level: Compression::new(level),
             pool,
         })
     }
@@ -88,15 +88,15 @@ impl<W: Write> Gzip<W> {
         let block = mem::replace(&mut self.block, Vec::with_capacity(BLOCK));
         let tail = block[block.len().saturating_sub(WINDOW)..].to_vec();
         let window = mem::replace(&mut self.window, tail);
-        let deflate = self.deflate.clone();
+        let level = self.level;
         let Some(pool) = &mut self.pool else {
-            let piece = deflate.piece(&window, &block, flush)?;
+            let piece = deflate(level, &window, &block, flush)?;
             return self.put(&piece);
         };
         let (done, piece) = mpsc::channel();
         pool.threads.spawn(move || {
             // Nobody waits for it any more when writing has failed.
-            let _ = done.send(deflate.piece(&window, &block, flush));
+            let _ = done.send(deflate(level, &window, &block, flush));
         });
         pool.pieces.push_back(piece);
         let most = pool.most;
@@ -140,43 +140,36 @@ impl<W: Write> Write for Gzip<W> {
     }
 }
 
-/// What deflates, and its state where nobody is using it: to start anew costs
-/// more than to go on.
-#[derive(Clone)]
-struct Deflate {
-    level: u32,
-    idle: Arc<Mutex<Vec<Compress>>>,
-}
-
-impl Deflate {
-    fn piece(&self, window: &[u8], block: &[u8], flush: FlushCompress) -> io::Result<Piece> {
-        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = idle().pop();
-        let mut state = kept.unwrap_or_else(|| Compress::new(Compression::new(self.level), false));
-        state.reset();
-        if !window.is_empty() {
-            state.set_dictionary(window).map_err(io::Error::other)?;
-        }
-        let mut bytes = Vec::with_capacity(block.len() / 2 + 1024);
-        loop {
-            let taken = usize::try_from(state.total_in()).unwrap_or(usize::MAX);
-            let rest = block.get(taken..).unwrap_or_default();
-            let status = state.compress_vec(rest, &mut bytes, flush).map_err(io::Error::other)?;
-            let is_done = match flush {
-                FlushCompress::Finish => status == Status::StreamEnd,
-                // All of it is out when room is left.
-                _ => state.total_in() == block.len() as u64 && bytes.len() < bytes.capacity(),
-            };
-            if is_done {
-                break;
-            }
-            bytes.reserve(block.len() / 2 + 1024);
-        }
-        idle().push(state);
-        let mut crc = Crc::new();
-        crc.update(block);
-        Ok(Piece { bytes, crc })
+/// Deflates a block. The state is a new one each time: what one keeps from the
+/// block it had before shows in the bytes, even when it was reset.
+fn deflate(
+    level: Compression,
+    window: &[u8],
+    block: &[u8],
+    flush: FlushCompress,
+) -> io::Result<Piece> {
+    let mut state = Compress::new(level, false);
+    if !window.is_empty() {
+        state.set_dictionary(window).map_err(io::Error::other)?;
     }
+    let mut bytes = Vec::with_capacity(block.len() / 2 + 1024);
+    loop {
+        let taken = usize::try_from(state.total_in()).unwrap_or(usize::MAX);
+        let rest = block.get(taken..).unwrap_or_default();
+        let status = state.compress_vec(rest, &mut bytes, flush).map_err(io::Error::other)?;
+        let is_done = match flush {
+            FlushCompress::Finish => status == Status::StreamEnd,
+            // All of it is out when room is left.
+            _ => state.total_in() == block.len() as u64 && bytes.len() < bytes.capacity(),
+        };
+        if is_done {
+            break;
+        }
+        bytes.reserve(block.len() / 2 + 1024);
+    }
+    let mut crc = Crc::new();
+    crc.update(block);
+    Ok(Piece { bytes, crc })
 }
 
 #[cfg(test)]
@@ -213,7 +206,8 @@ mod tests {
             for (jobs, at_once) in [(2, 1 << 20), (7, 1000)] {
                 assert!(packed(&bytes, level, jobs, at_once) == one, "{len} {level} {jobs}");
             }
-            // One that reads no second member.
+            // One that reads no second member, and leaves what is behind the first.
+            #[expect(clippy::disallowed_types, reason = "it stops after the first member")]
             let mut decoder = flate2::bufread::GzDecoder::new(&*one);
             let mut read = Vec::new();
             decoder.read_to_end(&mut read).unwrap();

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::io::Errno;
 
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use crate::parallel;
 use crate::plan::{Piece, Plan};
 use crate::progress::{Progress, advance};
@@ -64,20 +64,26 @@ pub(super) struct Start<'p> {
 impl<'p> Start<'p> {
     /// A file whose bytes are shared with the plan's one source, where the file
     /// system can do that and most of what the plan takes stays where it is.
-    pub(super) fn clone_of(plan: &'p Plan, output: &File) -> Option<Start<'p>> {
-        let source = plan.pieces().iter().find_map(|piece| match piece {
-            Piece::Span(span) => Some(&*span.source),
-            Piece::Bytes(_) => None,
-        })?;
-        let mut at = 0;
-        let mut stays = 0;
-        for piece in plan.pieces() {
-            stays += if piece.stays(source, at) { piece.len() } else { 0 };
-            at += piece.len();
+    ///
+    /// # Errors
+    ///
+    /// Those of emptying the file again.
+    pub(super) fn clone_of(plan: &'p Plan, output: &File) -> Result<Option<Start<'p>>> {
+        let Some(source) = worth_cloning(plan).filter(|_| shares_bytes(output)) else {
+            return Ok(None);
+        };
+        let Some(input) = source.as_file() else { return Ok(None) };
+        let is_shared = rustix::fs::ioctl_ficlone(output, input).is_ok();
+        let len = output.metadata().map_err(write_failed)?.len();
+        // XFS is known to have called half of a file a success, and a clone that
+        // fails on its way may leave what it has done.
+        if is_shared && len == source.len() {
+            return Ok(Some(Start { clone: Some(source), ..Start::default() }));
         }
-        let is_worth_it = stays > at / 2 && shares_bytes(output);
-        let cloned = is_worth_it && rustix::fs::ioctl_ficlone(output, source.as_file()?).is_ok();
-        cloned.then(|| Start { clone: Some(source), ..Start::default() })
+        if len > 0 {
+            output.set_len(0).map_err(write_failed)?;
+        }
+        Ok(None)
     }
 
     pub(super) fn is_clone(&self) -> bool {
@@ -89,6 +95,20 @@ impl<'p> Start<'p> {
     pub(super) fn with(self, written: impl Iterator<Item = (u64, u64)>) -> Start<'p> {
         Start { written: written.collect(), ..self }
     }
+}
+
+/// The first source of a plan, when most of the output is where it was in it.
+fn worth_cloning(plan: &Plan) -> Option<&Source> {
+    let source = plan.pieces().iter().find_map(|piece| match piece {
+        Piece::Span(span) => Some(&*span.source),
+        Piece::Bytes(_) => None,
+    })?;
+    let (mut at, mut stays) = (0, 0);
+    for piece in plan.pieces() {
+        stays += if piece.stays(source, at) { piece.len() } else { 0 };
+        at += piece.len();
+    }
+    (stays > at / 2).then_some(source)
 }
 
 /// One step: bytes of a piece, and where they go.
@@ -139,6 +159,12 @@ pub(super) fn pieces(
         done
     });
     done.into_iter().collect::<Result<()>>()?;
+    // Whatever was answered to each write: as long as it was meant to be?
+    let len = output.metadata().map_err(write_failed)?.len();
+    if len != at {
+        let error = Error::new(Code::Io, "the file system did not keep all that was written");
+        return Err(error.expected_found(at, len));
+    }
     let method = match (start.is_clone(), kernel.into_inner()) {
         (true, _) => Method::Reflink,
         (_, true) => Method::Kernel,

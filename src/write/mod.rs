@@ -142,7 +142,9 @@ impl Plan {
         if output.is_special() || !options.is_plain() {
             return Ok(None);
         }
-        if let Some(clone) = Start::clone_of(self, output.file()) {
+        if let Some(clone) =
+            Start::clone_of(self, output.file()).map_err(|e| output.write_error(e))?
+        {
             return Ok(Some(clone));
         }
         output.check_space(self.len())?;

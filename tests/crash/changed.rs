@@ -4,9 +4,10 @@
 //! `OCITAR_CRASH=all` does so a thousand times.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::NEW;
@@ -14,6 +15,7 @@ use super::support::image::{Image, Layer, Packing, index, pack};
 use super::support::oci::{LAYOUT, blobs};
 use super::support::run::{Room, Run, arg, command, ocitar};
 use super::support::tarball::Tar;
+use super::support::trace;
 
 /// Long enough to be read that something can happen meanwhile: many members, and one that is large.
 fn archive(name: &str) -> Vec<u8> {
@@ -185,6 +187,97 @@ fn a_compressed_archive() {
         ["a.io/first:1", "a.io/other:2"].map(|name| pack(&archive(name), Packing::Zstd));
     other.resize(bytes.len(), 0);
     loop_over("in.tar.zst", &bytes, &other, &[], true);
+}
+
+/// A merge that waits for its second archive has the first one open already; that one is cut meanwhile.
+#[test]
+fn cut_while_it_waits() {
+    let [bytes, other] = ["a.io/first:1", "a.io/other:2"].map(archive);
+    for (more, says) in [(&[][..], true), (&["--no-mmap"], true), (&["--mmap"], false)] {
+        for len in [0, 512, bytes.len() / 2 / 512 * 512] {
+            let room = Room::new();
+            let (input, out) = (room.write("in.tar", &bytes), room.path("out.tar"));
+            let args = [&["merge", "-o", arg(&out), arg(&input), "-"], more].concat();
+            let mut child = command(&args);
+            let child = child.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+            let mut child = child.spawn().unwrap();
+            let mut stdin = child.stdin.take().unwrap();
+            // More than a pipe holds: somebody reads.
+            let (first, rest) = other.split_at(1 << 20);
+            stdin.write_all(first).unwrap();
+            File::options().write(true).open(&input).unwrap().set_len(len as u64).unwrap();
+            // Who has noticed reads no more.
+            let _ = stdin.write_all(rest);
+            drop(stdin);
+            let done = child.wait_with_output().unwrap();
+            let err = String::from_utf8_lossy(&done.stderr);
+            let what = format!("{args:?} {len}: {:?} {err}", done.status);
+            assert_eq!(done.status.code(), Some(5), "{what}");
+            // Where a map is torn nothing can be said any more.
+            let changed = err.lines().count() == 1 && err.contains("[E_INPUT_CHANGED]");
+            assert!(changed || !says && err.is_empty(), "{what}");
+            assert_eq!(room.list(), ["in.tar"], "{what}");
+        }
+    }
+}
+
+/// Stopped between mapping a file and reading it, which is when the file is cut.
+#[test]
+fn a_torn_map() {
+    if !trace::works() {
+        return;
+    }
+    let bytes = archive("a.io/first:1");
+    for verb in ["ls", "verify", "retag"] {
+        let room = Room::new();
+        let (input, out) = (room.write("in.tar", &bytes), room.path("out.tar"));
+        let input = input.canonicalize().unwrap();
+        let mut args = vec![verb, "--mmap", arg(&input)];
+        if verb == "retag" {
+            args.extend([arg(&out), NEW]);
+        }
+        // Below itself, so that the child is ocitar.
+        let mut child = Command::new("strace");
+        let stop = ["-P", arg(&input), "-e", "trace=mmap", "-e", "inject=mmap:signal=SIGSTOP"];
+        child.args(["-D", "-f", "-qq", "-o", "/dev/null"]).args(stop);
+        child.arg(env!("CARGO_BIN_EXE_ocitar")).args(&args).stdin(Stdio::null());
+        let child = child.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = child.spawn().unwrap();
+        let maps = format!("/proc/{}/maps", child.id());
+        let is_mapped = || fs::read_to_string(&maps).is_ok_and(|maps| maps.contains(arg(&input)));
+        while !is_mapped() && child.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        File::options().write(true).open(&input).unwrap().set_len(0).unwrap();
+        // It may not have stopped yet.
+        while child.try_wait().unwrap().is_none() {
+            let id = child.id().to_string();
+            assert!(Command::new("kill").args(["-s", "CONT", &id]).status().unwrap().success());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let done = child.wait_with_output().unwrap();
+        assert_eq!(done.status.code(), Some(5), "{verb}: {done:?}");
+        assert!(done.stdout.is_empty() && done.stderr.is_empty(), "{verb}: {done:?}");
+        assert_eq!(room.list(), ["in.tar"], "{verb}");
+    }
+}
+
+/// What the kernel does to who reads a map that is torn ends as other failures of files do, and leaves nothing.
+#[test]
+fn the_signal_of_a_torn_map() {
+    let room = Room::new();
+    let input = room.write("in.tar", archive("a.io/first:1"));
+    let out = room.path("out.tar");
+    let args = ["merge", "--mmap", "-o", arg(&out), arg(&input), "-"];
+    let mut child = command(args);
+    let child = child.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Once it has read this it waits for more.
+    child.stdin.as_ref().unwrap().write_all(&archive("a.io/b:1")[..1 << 20]).unwrap();
+    let sent = Command::new("kill").args(["-s", "BUS", &child.id().to_string()]).status();
+    assert!(sent.unwrap().success());
+    let done = child.wait_with_output().unwrap();
+    assert_eq!(done.status.code(), Some(5), "{done:?}");
+    assert_eq!(room.list(), ["in.tar"]);
 }
 
 /// Nobody should, but who maps a file that is then cut gets an error, too; only nothing can be said any more.

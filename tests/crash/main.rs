@@ -5,6 +5,7 @@
 mod changed;
 mod destinations;
 mod faults;
+mod kernel;
 mod promises;
 #[path = "../support/mod.rs"]
 mod support;

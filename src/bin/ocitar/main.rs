@@ -38,10 +38,13 @@ use output::Printer;
 
 fn main() -> ExitCode {
     progress::survive_signals_of_files();
-    let matches = args::command().get_matches();
+    let matches = match args::command().try_get_matches() {
+        Ok(matches) => matches,
+        Err(said) => return ExitCode::from(output::usage(&said)),
+    };
     let cli = match Cli::of(&matches) {
         Ok(cli) => cli,
-        Err(error) => error.exit(),
+        Err(said) => return ExitCode::from(output::usage(&said)),
     };
     let printer = Printer::new(&cli.common);
     ExitCode::from(guarded(&printer, || run(&cli, &matches, &printer)))

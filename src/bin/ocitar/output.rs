@@ -100,9 +100,26 @@ pub fn talk(line: std::fmt::Arguments<'_>) {
 /// Writes data to standard output. A reader that has gone away is no failure.
 pub fn data(text: &[u8]) -> Result<()> {
     let mut out = io::stdout().lock();
-    match out.write_all(text).and_then(|()| out.flush()) {
+    written(out.write_all(text).and_then(|()| out.flush()))
+}
+
+fn written(done: io::Result<()>) -> Result<()> {
+    match done {
         Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(Error::io("standard output", e)),
         _ => Ok(()),
+    }
+}
+
+/// Prints what the parser of the command line says and gives the exit code: help
+/// and the version, which are data, or what is wrong with the line.
+pub fn usage(said: &clap::Error) -> u8 {
+    let printed = said.print().and_then(|()| io::stdout().flush());
+    match written(printed) {
+        Err(error) if !said.use_stderr() => {
+            talk(format_args!("ocitar: {error}"));
+            exit_code(&error)
+        }
+        _ => u8::try_from(said.exit_code()).unwrap_or(2),
     }
 }
 

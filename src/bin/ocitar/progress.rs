@@ -67,19 +67,23 @@ impl Progress for Bar {
 }
 
 /// From here on a first SIGINT, SIGTERM or SIGHUP asks the work to stop, so that a
-/// half-written file is removed; a second one ends the process at once.
+/// half-written file is removed; a second one, whichever it is, ends the process at once.
 pub fn catch_signals() -> Result<()> {
     static ONCE: AtomicBool = AtomicBool::new(false);
     if ONCE.swap(true, Ordering::Relaxed) {
         return Ok(());
     }
+    let any = Arc::new(AtomicBool::new(false));
     for (signal, flag) in SIGNALS.iter() {
+        // In this order: what the first one sets must not end it.
         let again = signal_hook::flag::register_conditional_shutdown(
             *signal,
             128 + signal,
-            Arc::clone(flag),
+            Arc::clone(&any),
         );
-        let registered = again.and_then(|_| signal_hook::flag::register(*signal, Arc::clone(flag)));
+        let registered = again
+            .and_then(|_| signal_hook::flag::register(*signal, Arc::clone(&any)))
+            .and_then(|_| signal_hook::flag::register(*signal, Arc::clone(flag)));
         registered.map_err(|e| Error::io("signals", e))?;
     }
     Ok(())
