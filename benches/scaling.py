@@ -3,7 +3,7 @@ import argparse
 import json
 
 import chart
-from measure import bench, machine, median, say, seconds, table
+from measure import MIB, bench, machine, median, say, seconds, table
 
 NEW = "registry.example.com/bench:2"
 
@@ -23,7 +23,7 @@ def main():
         for name, times in place.alternate(args.rounds, commands, before).items():
             lines.setdefault(name, []).append([size, median(times)])
 
-    with bench() as place, place.file_system("xfs", 1 << 30) as xfs:
+    with bench() as place, place.file_system("xfs", max(sizes) * MIB * 2 + (1 << 30)) as xfs:
         for size in sizes:
             say(f"{size} MB")
             place.make("in.tar", "--layer-mib", max(size // 8, 1), "--content", "zeros")
