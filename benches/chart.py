@@ -52,12 +52,12 @@ def bars(data):
     works = {}
     for row in data["rows"]:
         if row.get("unit", "s") == "s":
-            ours, peers = works.setdefault(row["work"], ([], {}))
-            ours += row["ocitar"]
+            # A work with several peers stands there once, as its first row, the one of all rounds, has it.
+            _, peers = works.setdefault(row["work"], (row["ocitar"], {}))
             peers |= {name: statistics.median(times) for name, times in row["peers"].items()}
     groups = [(work, [("", statistics.median(ours)), *peers.items()]) for work, (ours, peers) in works.items()]
     times = [value for _, entries in groups for _, value in entries]
-    left, right, top, step, gap = 230, 660, 58, 17, 12
+    left, right, top, step, gap = 250, 680, 58, 17, 12
     place, ticks = scale(min(times), max(times), left, right)
     bottom = top + step * len(times) + gap * len(groups)
     parts = [text(left, 20, "ocitar", fill=OURS, weight="bold"),

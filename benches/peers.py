@@ -182,7 +182,7 @@ def tools(run):
         for command in [name] + [f"{chroot} {name} {there}".strip()] * inside:
             if answers(f"{command} {probe}"):
                 return command
-        bench.notes.append(f"{name}: not here, skipped")
+        bench.notes.append(f"{name}: not here or does not answer, skipped")
         return None
 
     def beside(label, peer, clean="true"):
