@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use ocitar::digest::{Algorithm, Digest, Hasher};
+use ocitar::digest::Digest;
 
 /// A generated archive, gone with this value.
 pub struct Corpus {
@@ -19,7 +19,57 @@ pub struct Shape {
     pub images: usize,
     /// Of each image; no layer is shared.
     pub layers: usize,
-    pub layer_len: u64,
+    /// Bytes of a layer before it is packed: a tar of one file.
+    pub layer_len: usize,
+    pub packing: Packing,
+}
+
+/// How layers are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Packing {
+    /// Of bytes that nothing compresses.
+    Plain,
+    /// Of words, which become about half of it.
+    Gzip,
+    /// The same.
+    Zstd,
+}
+
+impl Packing {
+    fn media_type(self) -> &'static str {
+        match self {
+            Packing::Plain => "application/vnd.oci.image.layer.v1.tar",
+            Packing::Gzip => "application/vnd.oci.image.layer.v1.tar+gzip",
+            Packing::Zstd => "application/vnd.oci.image.layer.v1.tar+zstd",
+        }
+    }
+
+    fn pack(self, tar: Vec<u8>) -> Vec<u8> {
+        match self {
+            Packing::Plain => tar,
+            Packing::Gzip => {
+                let fast = flate2::Compression::fast();
+                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), fast);
+                encoder.write_all(&tar).and_then(|()| encoder.finish()).expect("memory")
+            }
+            Packing::Zstd => zstd::encode_all(&*tar, 3).expect("memory"),
+        }
+    }
+}
+
+/// A layer as it is in an archive, and the digest of what it unpacks to.
+pub struct Layer {
+    pub blob: Vec<u8>,
+    pub diff_id: Digest,
+}
+
+impl Layer {
+    pub fn new(seed: u64, len: usize, packing: Packing) -> Layer {
+        let mut tar = header("file", len as u64 - 1536).to_vec();
+        content(&mut tar, seed, len - 1024, packing == Packing::Plain);
+        tar.resize(len, 0);
+        Layer { diff_id: Digest::of(&tar), blob: packing.pack(tar) }
+    }
 }
 
 impl Corpus {
@@ -48,31 +98,27 @@ fn write(shape: &Shape, out: &mut impl Write) {
     let (mut index, mut items) = (Vec::new(), Vec::new());
     let mut seed = 0;
     for image in 0..shape.images {
-        let layers: Vec<Digest> = (0..shape.layers)
-            .map(|_| {
-                seed += 1;
-                let mut hasher = Hasher::new(Algorithm::Sha256);
-                content(seed, shape.layer_len, |bytes| hasher.update(bytes));
-                let digest = hasher.finish();
-                out.write_all(&header(&digest.blob_path(), shape.layer_len)).expect("space");
-                content(seed, shape.layer_len, |bytes| out.write_all(bytes).expect("space"));
-                pad(out, shape.layer_len);
-                digest
-            })
-            .collect();
-        let list = |each: &dyn Fn(&Digest) -> String| {
+        let mut layers = Vec::new();
+        let mut diff_ids = Vec::new();
+        for _ in 0..shape.layers {
+            seed += 1;
+            let layer = Layer::new(seed, shape.layer_len, shape.packing);
+            let digest = Digest::of(&layer.blob);
+            member(out, &digest.blob_path(), &layer.blob);
+            layers.push((digest, layer.blob.len()));
+            diff_ids.push(format!("\"{}\"", layer.diff_id));
+        }
+        let list = |each: &dyn Fn(&(Digest, usize)) -> String| {
             layers.iter().map(each).collect::<Vec<_>>().join(",")
         };
-        let diff_ids = list(&|digest| format!("\"{digest}\""));
+        let diff_ids = diff_ids.join(",");
         let config = format!(
             r#"{{"architecture":"amd64","os":"linux","rootfs":{{"type":"layers","diff_ids":[{diff_ids}]}}}}"#
         );
         let config_digest = blob(out, &config);
-        let descriptors = list(&|digest| {
-            let len = shape.layer_len;
-            format!(
-                r#"{{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"{digest}","size":{len}}}"#
-            )
+        let media_type = shape.packing.media_type();
+        let descriptors = list(&|(digest, len)| {
+            format!(r#"{{"mediaType":"{media_type}","digest":"{digest}","size":{len}}}"#)
         });
         let manifest = format!(
             r#"{{"schemaVersion":2,"config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{config_digest}","size":{}}},"layers":[{descriptors}]}}"#,
@@ -83,7 +129,7 @@ fn write(shape: &Shape, out: &mut impl Write) {
         index.push(format!(
             r#"{{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"{digest}","size":{len},"annotations":{{"io.containerd.image.name":"{name}","org.opencontainers.image.ref.name":"1"}}}}"#
         ));
-        let paths = list(&|digest| format!("\"{}\"", digest.blob_path()));
+        let paths = list(&|(digest, _)| format!("\"{}\"", digest.blob_path()));
         items.push(format!(
             r#"{{"Config":"{}","RepoTags":["{name}"],"Layers":[{paths}]}}"#,
             config_digest.blob_path()
@@ -99,22 +145,26 @@ fn write(shape: &Shape, out: &mut impl Write) {
     out.write_all(&[0; 1024]).expect("space");
 }
 
-/// Seeded bytes nothing compresses (xorshift64*), in chunks.
-fn content(seed: u64, len: u64, mut visit: impl FnMut(&[u8])) {
+/// Fills up to a length with seeded bytes (xorshift64*): any, or words of a small
+/// language.
+fn content(out: &mut Vec<u8>, seed: u64, len: usize, any: bool) {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut buffer = vec![0; 64 << 10];
-    let mut left = len;
-    while left > 0 {
-        for word in buffer.chunks_exact_mut(8) {
-            state ^= state >> 12;
-            state ^= state << 25;
-            state ^= state >> 27;
-            word.copy_from_slice(&state.wrapping_mul(0x2545_f491_4f6c_dd1d).to_le_bytes());
+    while out.len() < len {
+        state ^= state >> 12;
+        state ^= state << 25;
+        state ^= state >> 27;
+        let bytes = state.wrapping_mul(0x2545_f491_4f6c_dd1d).to_le_bytes();
+        if any {
+            out.extend_from_slice(&bytes);
+        } else {
+            // Half of them one of few, half of them one of many.
+            out.extend_from_slice(&bytes[..3]);
+            out.extend_from_slice(
+                [b"image", b"layer", b"names", b"index"][usize::from(bytes[7] & 3)],
+            );
         }
-        let take = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
-        visit(&buffer[..take]);
-        left -= take as u64;
     }
+    out.truncate(len);
 }
 
 fn blob(out: &mut impl Write, text: &str) -> Digest {

@@ -516,6 +516,33 @@ fn a_pipe_that_ends_early() {
 }
 
 /// What has no end is read as far as it takes to see that it is no archive.
+/// Who writes to a named pipe is read to the end, whichever verb it is that reads.
+#[test]
+fn a_named_pipe() {
+    let room = Room::new();
+    let pipe = room.path("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let bytes = docker::docker28().tar.bytes();
+    let out = room.path("out.tar");
+    let rows = [
+        vec!["ls", arg(&pipe)],
+        vec!["verify", arg(&pipe)],
+        vec!["retag", "--force", arg(&pipe), arg(&out), NEW],
+        vec!["retag", arg(&pipe), "-", NEW],
+        vec!["export", "--force", arg(&pipe), arg(&out)],
+    ];
+    for args in rows {
+        std::thread::scope(|scope| {
+            // Without a reader this waits, and one that goes away is an error.
+            let writer = scope.spawn(|| fs::write(&pipe, &bytes));
+            let run = ocitar(&args);
+            assert_eq!(run.code, 0, "{args:?}: {}", run.err);
+            writer.join().unwrap().unwrap();
+        });
+    }
+}
+
 #[test]
 fn what_has_no_end() {
     for (verb, code) in [("ls", 3), ("inspect", 3), ("verify", 3), ("check", 1)] {

@@ -108,3 +108,18 @@ fn promises_have_tests() {
     }
     assert!(count > 10, "{count} tests are named");
 }
+
+/// Every row of crafted archives is explained, and every number up to the last has a row.
+#[test]
+fn attacks_have_rows() {
+    let text = read("SECURITY.md");
+    for (kind, last) in [("T", 73), ("R", 26)] {
+        for number in 1..=last {
+            let start = format!("| {kind}{number} |");
+            let rows: Vec<&str> = text.lines().filter(|line| line.starts_with(&start)).collect();
+            let [row] = rows[..] else { panic!("{start}: {} rows", rows.len()) };
+            let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+            assert!(cells.len() >= 4 && cells.iter().all(|cell| !cell.is_empty()), "{row}");
+        }
+    }
+}

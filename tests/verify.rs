@@ -111,6 +111,7 @@ fn layers_are_tars_that_go_reads() {
         ("an empty tar", vec![0; 1024], [0, 0], ""),
         ("whiteouts", file("a/.wh.b").file("a/.wh..wh..opq", "").bytes(), [0, 0], ""),
         ("a whiteout of nothing", file("a/.wh.").bytes(), [0, 1], "E_LAYER_WHITEOUT"),
+        ("a whiteout of the folder itself", file("a/.wh..").bytes(), [0, 1], "E_LAYER_WHITEOUT"),
         ("a whiteout of the folder above", file("a/.wh...").bytes(), [0, 1], "E_LAYER_WHITEOUT"),
         ("a name that leads out", file("a/../../b").bytes(), [0, 1], "E_LAYER_PATH"),
         ("a name from the root", file("/a").bytes(), [0, 0], ""),

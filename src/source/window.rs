@@ -7,19 +7,23 @@ use crate::source::{Kind, Source};
 /// often holds the next one, too.
 const PAGE: usize = 4 << 10;
 
-/// A source, and the page that was read of it last.
+/// The most that is read at once, where members are so small that the next
+/// header is in what was read again and again.
+const MOST: usize = 64 << 10;
+
+/// A source, and the bytes that were read of it last.
 pub(crate) struct Window<'s> {
     source: &'s Source,
-    page: [u8; PAGE],
-    /// Where the page is from.
+    page: Vec<u8>,
+    /// Where the bytes are from.
     start: u64,
-    /// How much of the page there is.
+    /// How many there are.
     len: usize,
 }
 
 impl<'s> Window<'s> {
     pub(crate) fn new(source: &'s Source) -> Window<'s> {
-        Window { source, page: [0; PAGE], start: 0, len: 0 }
+        Window { source, page: vec![0; PAGE], start: 0, len: 0 }
     }
 
     pub(crate) fn source_len(&self) -> u64 {
@@ -33,6 +37,11 @@ impl<'s> Window<'s> {
             return self.source.read_some_at(offset, buffer);
         }
         if self.behind(offset).is_none_or(|page| page.len() < buffer.len()) {
+            // Where the next one is close more is read, where it is far a page.
+            let end = self.start + self.len as u64;
+            let is_close = self.len > 0 && offset >= self.start && offset < end + PAGE as u64;
+            let size = if is_close { (self.page.len() * 2).min(MOST) } else { PAGE };
+            self.page.resize(size, 0);
             self.len = self.source.read_some_at(offset, &mut self.page)?;
             self.start = offset;
         }
@@ -63,7 +72,7 @@ mod tests {
         file.write_all(&bytes).unwrap();
         let source = Source::file("file", file, MapChoice::Never).unwrap();
         let mut window = Window::new(&source);
-        let offsets = [0, 512, 4095, 4096, 3000, 9000, 9001, 19_488, 19_500, 20_000, 30_000];
+        let offsets = [0, 512, 4095, 4096, 8190, 3000, 9000, 9001, 19_488, 19_500, 20_000, 30_000];
         for offset in offsets {
             for len in [0, 1, 512, PAGE, PAGE + 1] {
                 let mut buffer = vec![0; len];

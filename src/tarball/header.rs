@@ -40,9 +40,11 @@ impl<'a> Header<'a> {
     pub(crate) fn new(block: &'a [u8; BLOCK_LEN]) -> Result<Self> {
         let stated = octal(&block[148..156])
             .ok_or_else(|| Error::new(Code::TarChecksum, "the checksum field is not octal"))?;
-        // The field counts as blanks in its own sum.
-        let sum: u64 = block[..148].iter().chain(&block[156..]).map(|b| u64::from(*b)).sum();
-        let found = sum + 8 * u64::from(b' ');
+        // The field counts as blanks in its own sum. Runs are summed apart, by
+        // vectors.
+        let sum = |bytes: &[u8]| bytes.iter().map(|b| u32::from(*b)).sum::<u32>();
+        let blanks = 8 * u32::from(b' ');
+        let found = u64::from(sum(block) - sum(&block[148..156]) + blanks);
         if stated != found {
             return Err(Error::new(Code::TarChecksum, "header checksum mismatch")
                 .expected_found(stated, found));
@@ -58,7 +60,7 @@ impl<'a> Header<'a> {
 
     /// Checks that the name is cut from the header alike by every reader.
     pub(crate) fn check_name(&self) -> Result<()> {
-        let prefix_used = self.block[345..500].iter().any(|b| *b != 0);
+        let prefix_used = self.block[345..500].iter().fold(0, |all, b| all | b) != 0;
         if self.dialect != Dialect::Ustar && prefix_used {
             let message = "a name prefix under a magic that has none for some readers";
             return Err(Error::new(Code::TarMagic, message));
@@ -156,6 +158,12 @@ fn until_nul(field: &[u8]) -> &[u8] {
 /// `Some(None)` is a blank field.
 #[expect(clippy::option_option, reason = "blank, a number, or not a number")]
 fn number(field: &[u8]) -> Option<Option<u64>> {
+    // As nearly all are written: digits to the last byte, which is NUL.
+    if let Some((0, digits)) = field.split_last()
+        && let Some(value) = digits_only(digits)
+    {
+        return Some(Some(value));
+    }
     if field.first() == Some(&0x80) {
         let mut value = 0u64;
         for byte in &field[1..] {
@@ -167,6 +175,17 @@ fn number(field: &[u8]) -> Option<Option<u64>> {
         return Some(None);
     }
     octal(field).map(Some)
+}
+
+/// Up to 21 octal digits, which fit, and nothing else.
+fn digits_only(digits: &[u8]) -> Option<u64> {
+    let mut value = 0;
+    let mut others = 0;
+    for digit in digits {
+        others |= (digit ^ b'0') & !7;
+        value = value << 3 | u64::from(digit & 7);
+    }
+    (others == 0 && matches!(digits.len(), 1..=21)).then_some(value)
 }
 
 fn octal(field: &[u8]) -> Option<u64> {

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::seen::Seen;
-use super::support::image::{Descriptor, Image};
+use super::support::image::{Descriptor, Image, Layer, OCI_INDEX, Packing, blob, index};
 use super::support::oci::layout;
 use super::support::run::{Room, arg, command, finish, ocitar, ocitar_reading};
 use super::{APP, assert_refused as refused, data, exported, merge, merged, run, words};
@@ -180,6 +180,58 @@ fn fan_out_and_streams() {
     refused(&run, 2, "E_OUT_EXISTS");
     assert_eq!(room.list(), ["x-linux-arm64.tar"]);
     assert_eq!(fs::read(taken).unwrap(), b"mine");
+}
+
+/// An index of an image for each of these platforms.
+fn index_of(platforms: &[&'static str], name: &str) -> Vec<u8> {
+    let images: Vec<Image> = platforms
+        .iter()
+        .map(|platform| Image::new(platform, vec![Layer::new(platform, Packing::Gzip)]))
+        .collect();
+    let text = index(&images.iter().map(Image::child).collect::<Vec<_>>());
+    let top = Descriptor::new(OCI_INDEX, &text).named(name);
+    let mut files: Vec<_> = images.iter().flat_map(Image::blobs).collect();
+    files.push(blob(&text));
+    layout(files, &[top]).bytes()
+}
+
+/// Text of an archive becomes a file name nowhere but here.
+#[test]
+fn names_of_parts_are_made_of_plain_letters() {
+    let long: &'static str = Box::leak(format!("linux/{}", "a".repeat(400)).into_boxed_str());
+    let platforms = ["linux/amd64", "linux/..", "linux/a\\\\..\\\\e", "linux/a b", long];
+    for name in ["example.com/x:..", "example.com/../../x:1", "/etc/x:1", "e\\u001b[2J\\n:1"] {
+        let room = Room::new();
+        let input = room.write("a/in.tar", index_of(&platforms, name));
+        let out = room.path("a/parts");
+        for by in ["image", "platform"] {
+            let _ = fs::remove_dir_all(&out);
+            ocitar(["split", arg(&input), arg(&out), "--by", by]).ok();
+            let files = fs::read_dir(&out).unwrap().map(|file| file.unwrap().file_name());
+            let files: Vec<String> = files.map(|file| file.into_string().unwrap()).collect();
+            let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+            for file in &files {
+                assert!(file.chars().all(plain) && file.len() < 128, "{by} {name}: {file}");
+                assert!(!file.starts_with(['.', '-']), "{by} {name}: {file}");
+            }
+            assert_eq!(files.len(), if by == "image" { 2 } else { 6 }, "{by} {name}: {files:?}");
+            assert_eq!(fs::read_dir(room.path("a")).unwrap().count(), 2, "{by} {name}");
+            assert_eq!(fs::read_dir(room.path("")).unwrap().count(), 1, "{by} {name}");
+        }
+    }
+}
+
+/// Platforms that would get one file name do not replace each other's file.
+#[test]
+fn platforms_of_one_file_name() {
+    let room = Room::new();
+    let input = room.write("in.tar", index_of(&["linux/x/y", "linux/x-y"], APP));
+    let out = room.path("out.tar");
+    for more in [&["--fan-out"][..], &["--fan-out", "--force"]] {
+        let args = ["convert", arg(&input), arg(&out), "--to", "docker"];
+        refused(&ocitar([&args, more].concat()), 2, "E_USAGE");
+        assert_eq!(room.list(), ["in.tar"]);
+    }
 }
 
 /// What is not asked for is not looked at: damage in an image that goes is no reason to stop.

@@ -214,3 +214,35 @@ fn little_address_space() {
         assert_eq!(below(how, &path), want, "{how:?}");
     }
 }
+
+/// Where no thread can be had the work is done without.
+#[test]
+fn no_threads() {
+    // The limit is of a user, and root has none.
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let room = Room::new();
+    let [plain, packed, _] = paths(&room);
+    let (plain, packed) = (arg(&plain), arg(&packed));
+    for args in [
+        vec!["ls", plain],
+        vec!["verify", "-j", "4", plain],
+        vec!["verify", "-j", "4", packed],
+        vec!["retag", "-j", "4", plain, "-", NEW],
+        vec!["retag", "-j", "4", plain, "-", NEW, "--compress", "gzip"],
+        vec!["retag", "-j", "4", plain, "-", NEW, "--compress", "zstd"],
+    ] {
+        let below = ["--reuid=65534", "--clear-groups", "prlimit", "--nproc=1"];
+        let alone = Start { args: &args, streams: None }.below("setpriv", &below).ok();
+        let want = ocitar(&args).ok();
+        if args.contains(&"zstd") {
+            // Which compresses otherwise without threads.
+            assert!(
+                zstd::decode_all(&*alone.out).unwrap() == zstd::decode_all(&*want.out).unwrap()
+            );
+        } else {
+            assert!(alone.out == want.out, "{args:?}");
+        }
+    }
+}

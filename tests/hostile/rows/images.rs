@@ -153,6 +153,12 @@ fn documents() -> Vec<Row> {
     };
     vec![
         json(
+            "T45",
+            "one layer file for two diff IDs",
+            &replace("\"2.tar\"", "\"1.tar\""),
+            Fails(Code::DiffIdMismatch),
+        ),
+        json(
             "T47",
             "`config` behind `Config`",
             &replace("\"RepoTags\"", "\"config\":\"evil.json\",\"RepoTags\""),

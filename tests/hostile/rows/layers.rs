@@ -202,6 +202,26 @@ fn compressed() -> Vec<Row> {
     let window = b"\x28\xb5\x2f\xfd\x00\xa8\x01\0\0".to_vec();
     let legacy = b"\x27\xb5\x2f\xfd\x00\x00\x00\x00\x00\x00".to_vec();
     vec![
+        // A single segment of 2^40 bytes: its window is its size.
+        row(
+            "T59",
+            "a zstd content size of 2^40",
+            [&b"\x28\xb5\x2f\xfd\xe0"[..], &(1_u64 << 40).to_le_bytes(), b"\x01\0\0"].concat(),
+            Refused(Code::LimitWindow),
+        ),
+        // The same behind a window of 1 MiB, which is what is allocated; its content is nothing.
+        row(
+            "T59",
+            "a zstd content size of 2^40 and a small window",
+            [&b"\x28\xb5\x2f\xfd\xc0\x50"[..], &(1_u64 << 40).to_le_bytes(), b"\x01\0\0"].concat(),
+            Refused(Code::TarTruncated),
+        ),
+        row(
+            "T61",
+            "a zstd frame of a dictionary",
+            b"\x28\xb5\x2f\xfd\x01\x50\x07\x01\0\0".to_vec(),
+            Refused(Code::DecompCorrupt),
+        ),
         row(
             "T60",
             "an archive in two gzip members",

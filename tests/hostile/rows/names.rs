@@ -4,7 +4,7 @@ use ocitar::error::Code;
 
 use super::Want::{Accepted, Fails, Refused};
 use super::{NAME, Row, around, layout};
-use crate::bytes::{Bytes, H};
+use crate::bytes::{BLOCK, Bytes, H};
 use crate::support::image::{Image, hex, item, strings};
 
 pub fn rows() -> Vec<Row> {
@@ -137,6 +137,12 @@ fn twice() -> Vec<Row> {
     let (blob, body) = Image::app("hostile").blobs().swap_remove(0);
     let row = Row::new;
     vec![
+        row(
+            "T27",
+            "a folder on top of a link",
+            around(Bytes::new().h(&H::new("d", 0, b'2').link("blobs")).h(&H::new("d/", 0, b'5'))),
+            dup,
+        ),
         row(
             "T39",
             "the same oci-layout twice",
@@ -395,7 +401,33 @@ fn links() -> Vec<Row> {
         row("T33", "index.json as a hard link", control(b'1'), refused),
         row(
             "T33",
-            "index.json as a folder",
+            "oci-layout as a link",
+            {
+                let (blobs, documents) = layout();
+                // Without its own oci-layout: a header and a block of body at the end.
+                let documents = documents.0[..documents.0.len() - 2 * BLOCK].to_vec();
+                let bytes = blobs.raw(documents).file("real", crate::support::oci::LAYOUT);
+                bytes.h(&link("oci-layout", b'2', "real")).end().0
+            },
+            refused,
+        ),
+        row(
+            "T33",
+            "repositories as a link",
+            around(Bytes::new().file("real", "{}").h(&link("repositories", b'2', "real"))),
+            refused,
+        ),
+        row(
+            "T33",
+            "repositories as a hard link",
+            around(Bytes::new().file("real", "{}").h(&link("repositories", b'1', "real"))),
+            refused,
+        ),
+        row("T28", "an unused hard link out", alone(b'1', "../../etc/passwd"), Accepted),
+        row("T28", "an unused hard link to an absolute path", alone(b'1', "/etc/passwd"), Accepted),
+        row(
+            "T33",
+            "manifest.json as a folder",
             around(Bytes::new().h(&H::new("manifest.json/", 0, b'5'))),
             refused,
         ),
