@@ -315,7 +315,12 @@ impl<'l> Scanner<'l> {
         if name.is_empty() {
             return Err("an empty name");
         }
-        if name.contains(|c: char| c.is_control() || c == '\\') {
+        let is_odd = if name.is_ascii() {
+            name.bytes().any(|byte| byte.is_ascii_control() || byte == b'\\')
+        } else {
+            name.contains(|c: char| c.is_control() || c == '\\')
+        };
+        if is_odd {
             return Err("a control character or backslash in a name");
         }
         if matches!(name, "." | "./") {
@@ -325,10 +330,15 @@ impl<'l> Scanner<'l> {
         let name = name.strip_prefix("./").unwrap_or(name);
         let name = name.strip_suffix('/').unwrap_or(name);
         let inside = name.strip_prefix('/').filter(|_| !is_relative).unwrap_or(name);
-        if inside.split('/').any(|part| part == "..") {
-            return Err("a name that leaves the archive");
+        let mut has_empty = false;
+        for part in inside.as_bytes().split(|byte| *byte == b'/') {
+            match part {
+                b".." => return Err("a name that leaves the archive"),
+                b"" | b"." => has_empty = true,
+                _ => {}
+            }
         }
-        if inside.split('/').any(|part| part.is_empty() || part == ".") {
+        if has_empty {
             return Err("an empty or '.' component in a name");
         }
         Ok(name.to_owned())
