@@ -28,12 +28,16 @@ done
 one() {
     dictionary=
     case $1 in reference | decompress) ;; *) dictionary=-dict=fuzz/tar.dict ;; esac
-    if cargo +nightly fuzz run "$1" -- "-max_total_time=$seconds" -max_len=65536 -timeout=10 \
-        -rss_limit_mb=1024 -detect_leaks=0 -print_final_stats=1 $dictionary >"$logs/$1" 2>&1; then
-        echo ok >"$logs/$1.result"
-    else
-        echo CRASHED >"$logs/$1.result"
-    fi
+    TIMEFORMAT='%U %S'
+    {
+        time if cargo +nightly fuzz run "$1" -- "-max_total_time=$seconds" -max_len=65536 \
+            -timeout=10 -rss_limit_mb=1024 -detect_leaks=0 -print_final_stats=1 $dictionary \
+            >"$logs/$1" 2>&1; then
+            echo ok >"$logs/$1.result"
+        else
+            echo CRASHED >"$logs/$1.result"
+        fi
+    } 2>"$logs/$1.cpu"
 }
 
 running=0
@@ -48,11 +52,12 @@ done
 wait
 
 failed=0
-printf '%-18s %8s %12s %8s %8s %s\n' target seconds execs exec/s corpus result
+printf '%-18s %8s %8s %12s %8s %8s %s\n' target seconds 'of CPU' execs exec/s corpus result
 for target in "${targets[@]}"; do
     stat() { sed -n "s/^stat::$1: *//p" "$logs/$target"; }
     result=$(cat "$logs/$target.result")
-    printf '%-18s %8s %12s %8s %8s %s\n' "$target" "$seconds" "$(stat number_of_executed_units)" \
+    cpu=$(awk '{ printf "%d", $1 + $2 }' "$logs/$target.cpu")
+    printf '%-18s %8s %8s %12s %8s %8s %s\n' "$target" "$seconds" "$cpu" "$(stat number_of_executed_units)" \
         "$(stat average_exec_per_sec)" "$(find "fuzz/corpus/$target" -type f | wc -l)" "$result"
     if [ "$result" != ok ]; then
         failed=1

@@ -45,7 +45,7 @@ fn exit_code(opened: &Result<Archive, Error>) -> u8 {
 #[test]
 fn archives_open_as_stated() {
     for (name, code, bytes) in
-        ["tar_scan", "archive_open", "retag_roundtrip"].into_iter().flat_map(finds)
+        ["tar_scan", "layer_scan", "archive_open", "retag_roundtrip"].into_iter().flat_map(finds)
     {
         let whole = OpenOptions::new().open_bytes("find", bytes.clone());
         assert_eq!(exit_code(&whole), code, "{name}");

@@ -1,5 +1,5 @@
-//! JSON: what is taken from a document is what serde_json reads in it, and no
-//! object in it has a key twice, in whatever case.
+//! JSON: what is taken from a document is what serde_json reads in it, no
+//! object in it has a key twice, and no field that counts has two spellings.
 //!
 //! The first byte says what the document is; the rest is the document.
 #![no_main]
@@ -156,7 +156,9 @@ fn field<'v>(value: &'v Value, key: &str) -> &'v Value {
     let wanted = folded(key);
     let fields = value.as_object().into_iter().flatten();
     let mut found = fields.filter(|(name, _)| folded(name) == wanted);
-    found.next().map_or(&Value::Null, |(_, value)| value)
+    let value = found.next().map_or(&Value::Null, |(_, value)| value);
+    assert!(found.next().is_none(), "{key} in two spellings");
+    value
 }
 
 /// The two letters beyond ASCII that fold to it count, too.
@@ -170,7 +172,8 @@ fn set(mut list: Vec<Value>) -> Value {
     list.into()
 }
 
-/// A document in which no object has a key twice.
+/// A document in which no object has a key twice. Those of annotations may differ
+/// in case.
 struct Once(Value);
 
 impl<'de> Deserialize<'de> for Once {
@@ -224,7 +227,7 @@ impl<'de> Visitor<'de> for OnceVisitor {
         let mut seen = HashSet::new();
         let mut map = serde_json::Map::new();
         while let Some((key, Once(value))) = fields.next_entry::<String, Once>()? {
-            if !seen.insert(folded(&key)) {
+            if !seen.insert(key.clone()) {
                 return Err(A::Error::custom(format!("{key} twice")));
             }
             map.insert(key, value);

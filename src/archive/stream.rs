@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher};
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -208,7 +208,8 @@ impl Documents<'_> {
         let wanted = Wanted { algorithms, content: true, layer: true };
         let limits = self.limits;
         let mut body = Body { input, member, kept: Vec::new(), keeps: None, documents: self };
-        let facts = measure(&mut body, &wanted, &Reading::new(limits, &Silent))?;
+        let buffered = BufReader::with_capacity(256 << 10, &mut body);
+        let facts = measure(buffered, &wanted, &Reading::new(limits, &Silent))?;
         let Body { kept, keeps, .. } = body;
         if keeps == Some(true) {
             self.kept.push(member.body, kept);

@@ -1,6 +1,6 @@
 //! One reading of bytes: hashed, and hashed again as what they decompress to.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 
@@ -72,16 +72,15 @@ impl<'r> Reading<'r> {
 ///
 /// Those of reading. That a compressed stream is damaged is a fact, and the
 /// rest of the bytes is hashed all the same.
-pub(crate) fn measure(reader: impl Read, wanted: &Wanted, how: &Reading<'_>) -> Result<Facts> {
+pub(crate) fn measure(reader: impl BufRead, wanted: &Wanted, how: &Reading<'_>) -> Result<Facts> {
     let hashers = wanted.algorithms.iter().map(|a| (*a, Hasher::new(*a))).collect();
-    let mut input = Tee { reader, at: 0, hashers, how };
-    let (compression, head) = Compression::read_head(&mut input).map_err(decode_error)?;
+    let mut input = Tee { reader, at: 0, seen: 0, hashers, how };
+    let compression = Compression::sniff(input.fill_buf().map_err(decode_error)?);
     let mut unpacked = None;
     let mut layer = wanted.layer.then(LayerScan::new);
     if wanted.content && compression != Compression::None {
-        let whole = io::Cursor::new(head).chain(&mut input);
         let mut content = Content { hasher: Hasher::new(Algorithm::Sha256), layer: layer.take() };
-        let decoder = Decoder::new(compression, whole, how.limits);
+        let decoder = Decoder::new(compression, &mut input, how.limits);
         unpacked = match decoder.and_then(|decoder| content.read(decoder, how.spare)) {
             Err(e) if matches!(e.code(), Code::Interrupted | Code::Io | Code::InputChanged) => {
                 return Err(e);
@@ -92,16 +91,15 @@ pub(crate) fn measure(reader: impl Read, wanted: &Wanted, how: &Reading<'_>) -> 
                 Some(Ok(content.hasher.finish()))
             }
         };
-    } else if let Some(layer) = layer.as_mut() {
-        layer.push(&head, &mut |_| ());
     }
-    let mut rest = vec![0; BUFFER];
     loop {
-        let got = input.read(&mut rest).map_err(decode_error)?;
-        match layer.as_mut().filter(|_| unpacked.is_none()) {
-            _ if got == 0 => break,
-            Some(layer) => layer.push(&rest[..got], &mut |_| ()),
-            None => {}
+        let bytes = input.fill_buf().map_err(decode_error)?;
+        if let Some(layer) = layer.as_mut().filter(|_| unpacked.is_none()) {
+            layer.push(bytes, &mut |_| ());
+        }
+        match bytes.len() {
+            0 => break,
+            len => input.consume(len),
         }
     }
     let raw = input.hashers.into_iter().map(|(a, hasher)| (a, hasher.finish())).collect();
@@ -213,21 +211,53 @@ impl Content {
 /// Hashes what is read through it.
 struct Tee<'a, R> {
     reader: R,
-    /// Bytes read.
+    /// Bytes that were consumed.
     at: u64,
+    /// Bytes behind them that are hashed already.
+    seen: usize,
     hashers: Vec<(Algorithm, Hasher)>,
     how: &'a Reading<'a>,
 }
 
-impl<R: Read> Read for Tee<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let got = self.reader.read(buffer)?;
-        self.hashers.iter_mut().for_each(|(_, hasher)| hasher.update(&buffer[..got]));
-        if let Some(tap) = self.how.tap {
-            tap(self.at, &buffer[..got]).map_err(io::Error::other)?;
+impl<R: BufRead> BufRead for Tee<'_, R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        let bytes = patiently(&mut self.reader)?;
+        if self.seen == 0 && !bytes.is_empty() {
+            self.hashers.iter_mut().for_each(|(_, hasher)| hasher.update(bytes));
+            if let Some(tap) = self.how.tap {
+                tap(self.at, bytes).map_err(io::Error::other)?;
+            }
+            advance(self.how.progress, bytes.len() as u64).map_err(io::Error::other)?;
+            self.seen = bytes.len();
         }
-        self.at += got as u64;
-        advance(self.how.progress, got as u64).map_err(io::Error::other)?;
-        Ok(got)
+        // What was seen is there still.
+        self.reader.fill_buf()
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.at += bytes as u64;
+        self.seen -= bytes;
+        self.reader.consume(bytes);
+    }
+}
+
+impl<R: BufRead> Read for Tee<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.fill_buf()?;
+        let take = bytes.len().min(buffer.len());
+        buffer[..take].copy_from_slice(&bytes[..take]);
+        self.consume(take);
+        Ok(take)
+    }
+}
+
+/// Fills a buffer, again when a signal came between.
+fn patiently(reader: &mut impl BufRead) -> io::Result<&[u8]> {
+    loop {
+        match reader.fill_buf() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+            Ok(_) => return reader.fill_buf(),
+        }
     }
 }

@@ -4,7 +4,13 @@
 use std::fs::File;
 use std::io;
 
-use memmap2::Mmap;
+use memmap2::{Advice, Mmap};
+use rustix::io::Errno;
+
+use crate::source::range_of;
+
+/// Bytes whose pages are had at once.
+const WINDOW: u64 = 2 << 20;
 
 /// A file mapped read-only.
 ///
@@ -13,8 +19,8 @@ use memmap2::Mmap;
 /// While the map lives nobody may change or shorten the file. A byte that
 /// changes under the map can make two readings of it differ; a page that is cut
 /// off, or that a failing disk cannot deliver, ends the process with `SIGBUS`. Only
-/// [`Source`](super::Source) holds a map, it hands out nothing but copies, and only of
-/// small pieces. It maps what nobody else can reach, and other files for a
+/// [`Source`](super::Source) holds a map, and it hands out copies of small pieces
+/// and windows that are looked at at once. It maps what nobody else can reach, and other files for a
 /// caller who promises so: [`MapChoice::Always`](super::MapChoice::Always).
 #[derive(Debug)]
 pub(super) struct Map(Mmap);
@@ -31,5 +37,26 @@ impl Map {
 
     pub(super) fn bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// Bytes from an offset, these many or as many as a window has. Their pages
+    /// are had at once: one by one each costs a fault, which is slower than
+    /// reading.
+    ///
+    /// # Errors
+    ///
+    /// `UnexpectedEof` where the map, or by now the file, has no such bytes.
+    pub(super) fn window(&self, offset: u64, most: u64) -> io::Result<&[u8]> {
+        let bytes = range_of(&self.0, offset, most.min(WINDOW))?;
+        // It is in bounds, so that it is an index.
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        match self.0.advise_range(Advice::PopulateRead, start, bytes.len()) {
+            // The file is shorter now.
+            Err(error) if error.raw_os_error() == Some(Errno::FAULT.raw_os_error()) => {
+                Err(io::ErrorKind::UnexpectedEof.into())
+            }
+            // Kernels before 5.14 do not know it, and fault.
+            Err(_) | Ok(()) => Ok(bytes),
+        }
     }
 }
