@@ -15,7 +15,7 @@ use std::path::Path;
 
 use crate::archive::store::Store;
 use crate::archive::{Archive, OpenOptions, Origin, PassOptions, pass};
-use crate::compress::{Compression, Decoder};
+use crate::compress::{Compression, Decoder, read_ahead};
 use crate::diagnostics::{Diagnostics, Severity};
 use crate::edit::{Change, RenameRules};
 use crate::error::{Code, Error, Result};
@@ -93,7 +93,7 @@ impl<'r> Pass<'r> {
     pub fn write_stream(
         &self,
         label: &str,
-        input: impl Read,
+        input: impl Read + Send,
         output: &mut dyn Write,
         options: &WriteOptions<'_>,
     ) -> Result<Streamed> {
@@ -104,7 +104,7 @@ impl<'r> Pass<'r> {
     fn write_watched(
         &self,
         label: &str,
-        mut input: impl Read,
+        mut input: impl Read + Send,
         output: &mut dyn Write,
         options: &WriteOptions<'_>,
         file: Option<&Opened>,
@@ -121,12 +121,14 @@ impl<'r> Pass<'r> {
         let whole = io::Cursor::new(head).chain(input);
         options.progress.begin(0);
         let stream = Decoder::new(compression, whole, &self.open.limits)?;
-        let passed = write::stream(output, codec, options.jobs, |outlet| {
-            let passed = self.pass(label, compression, stream, outlet, options);
-            match file {
-                Some(file) => file.unless_changed(label, passed),
-                None => passed,
-            }
+        let passed = read_ahead(compression, stream, |stream| {
+            write::stream(output, codec, options.jobs, |outlet| {
+                let passed = self.pass(label, compression, stream, outlet, options);
+                match file {
+                    Some(file) => file.unless_changed(label, passed),
+                    None => passed,
+                }
+            })
         });
         let ((archive, changes), written) = passed.map_err(|e| e.in_archive(label))?;
         Ok(Streamed { archive, changes, written })
@@ -141,7 +143,7 @@ impl<'r> Pass<'r> {
     pub fn write_stream_to(
         &self,
         label: &str,
-        input: impl Read,
+        input: impl Read + Send,
         output: &Path,
         options: &WriteOptions<'_>,
     ) -> Result<Streamed> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::archive::store::{Directory, Store, Tar};
 use crate::archive::stream;
 use crate::archive::{Archive, Origin};
-use crate::compress::{Compression, Decoder};
+use crate::compress::{Compression, Decoder, read_ahead};
 use crate::diagnostics::Diagnostics;
 use crate::error::{Code, Error, Result};
 use crate::limits::Limits;
@@ -146,7 +146,11 @@ impl OpenOptions {
     /// As [`Archive::open`]; `E_DECOMP_CORRUPT` and limits of the archive's own
     /// compression, and `E_LIMIT_KEPT` when [`Access::Metadata`] would have to
     /// keep more than [`Limits::kept`].
-    pub fn open_stream(&self, label: impl Into<String>, mut input: impl Read) -> Result<Archive> {
+    pub fn open_stream(
+        &self,
+        label: impl Into<String>,
+        mut input: impl Read + Send,
+    ) -> Result<Archive> {
         let label = label.into();
         let fail = |error: Error| error.in_archive(label.clone());
         let (compression, head) =
@@ -156,14 +160,19 @@ impl OpenOptions {
         let stream = Decoder::new(compression, whole, &self.limits).map_err(fail)?;
         if self.access == Access::Whole {
             let mut findings = Diagnostics::default();
-            let spooled = stream::spool(stream, &self.limits, self.tmpdir.clone(), &mut findings);
+            let spooled = read_ahead(compression, stream, |stream| {
+                stream::spool(stream, &self.limits, self.tmpdir.clone(), &mut findings)
+            });
             let (file, index) = spooled.map_err(fail)?;
             let source = Source::own_file(label.clone(), file, self.map)?;
             let archive = self.indexed(label, compression, source, index, findings);
             return Ok(Archive { skippable_first, ..archive });
         }
         let mut findings = Diagnostics::default();
-        let tar = stream::keep(&label, stream, &self.limits, &mut findings).map_err(fail)?;
+        let tar = read_ahead(compression, stream, |stream| {
+            stream::keep(&label, stream, &self.limits, &mut findings)
+        });
+        let tar = tar.map_err(fail)?;
         let store = Store::Tar(tar);
         Ok(Archive::read(label, compression, store, self.limits.clone(), findings))
     }

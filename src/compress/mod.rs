@@ -4,6 +4,7 @@
 //! frames and skippable ones (zstd:chunked); all of them are one stream here.
 //! Bytes behind the last are an error, as they are to Go's readers.
 
+mod ahead;
 mod decode;
 mod encode;
 mod gzip;
@@ -13,6 +14,7 @@ use std::fmt;
 use std::io::{self, Read};
 use std::path::Path;
 
+pub(crate) use ahead::read_ahead;
 pub(crate) use decode::{Decoder, decode_error};
 pub(crate) use encode::Encoder;
 pub(crate) use measure::{Facts, Reading, Wanted, measure, measure_span};

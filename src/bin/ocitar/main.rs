@@ -90,7 +90,7 @@ fn guarded(printer: &Printer, work: impl FnOnce() -> Result<u8>) -> u8 {
 fn open(path: &Path, access: Access, common: &Common, tmpdir: Option<&Path>) -> Result<Archive> {
     let options = open_options(common, tmpdir).access(access);
     if path == Path::new("-") {
-        return options.open_stream("stdin", io::stdin().lock());
+        return options.open_stream("stdin", io::stdin());
     }
     options.open(path)
 }

@@ -40,14 +40,14 @@ pub fn run(
     let streamed = if verb.output == dash {
         let mut out = io::stdout().lock();
         if verb.input == dash {
-            pass.write_stream("stdin", io::stdin().lock(), &mut out, &options)
+            pass.write_stream("stdin", io::stdin(), &mut out, &options)
         } else {
             pass.write_file(&verb.input, &mut out, &options)
         }
     } else {
         catch_signals()?;
         if verb.input == dash {
-            pass.write_stream_to("stdin", io::stdin().lock(), &verb.output, &options)
+            pass.write_stream_to("stdin", io::stdin(), &verb.output, &options)
         } else {
             pass.write_to(&verb.input, &verb.output, &options)
         }
