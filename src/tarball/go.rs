@@ -1,7 +1,7 @@
 //! What Go's `archive/tar` makes of header blocks and pax records, where it
 //! takes more than the strict profile does.
 
-use crate::tarball::header::BLOCK_LEN;
+use crate::tarball::header::{BLOCK_LEN, sum, usual};
 
 /// The kind of a header, by its magic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,10 +49,14 @@ impl Format {
     /// `None` when the checksum is right in neither way of summing.
     pub(super) fn of(block: &[u8; BLOCK_LEN]) -> Option<Format> {
         let stated = octal(&block[148..156])?;
-        let others = || block[..148].iter().chain(&block[156..]);
+        // The field counts as blanks in its own sum.
+        let field = &block[148..156];
         let blanks = 8 * i64::from(b' ');
-        let unsigned: i64 = others().map(|byte| i64::from(*byte)).sum::<i64>() + blanks;
-        let signed = || others().map(|byte| i64::from(byte.cast_signed())).sum::<i64>() + blanks;
+        let unsigned = sum(block).cast_signed() - sum_of(field, |byte| byte.into()) + blanks;
+        let signed = || {
+            let sum = |bytes: &[u8]| sum_of(bytes, |byte| byte.cast_signed().into());
+            sum(block) - sum(field) + blanks
+        };
         if stated != unsigned && stated != signed() {
             return None;
         }
@@ -103,6 +107,10 @@ impl Format {
     }
 }
 
+fn sum_of(bytes: &[u8], value: impl Fn(u8) -> i64) -> i64 {
+    bytes.iter().map(|byte| value(*byte)).sum()
+}
+
 /// What stands before the first NUL.
 pub(super) fn text(field: &[u8]) -> &[u8] {
     field.split(|byte| *byte == 0).next().unwrap_or_default()
@@ -110,6 +118,9 @@ pub(super) fn text(field: &[u8]) -> &[u8] {
 
 /// Base-256 in two's complement, or octal.
 fn numeric(field: &[u8]) -> Option<i64> {
+    if let Some(value) = usual(field) {
+        return Some(value.cast_signed());
+    }
     let Some(first) = field.first().filter(|byte| **byte & 0x80 != 0) else {
         return octal(field);
     };

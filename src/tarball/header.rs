@@ -135,7 +135,7 @@ impl<'a> Header<'a> {
 
 /// The sum of all bytes. Eight at a time: each of four lanes gets 128 bytes, whose
 /// sum it can hold.
-fn sum(block: &[u8; BLOCK_LEN]) -> u64 {
+pub(super) fn sum(block: &[u8; BLOCK_LEN]) -> u64 {
     const LANES: u64 = 0x00ff_00ff_00ff_00ff;
     let (words, _) = block.as_chunks::<8>();
     let lanes = words.iter().fold(0_u64, |lanes, word| {
@@ -168,10 +168,7 @@ fn until_nul(field: &[u8]) -> &[u8] {
 /// `Some(None)` is a blank field.
 #[expect(clippy::option_option, reason = "blank, a number, or not a number")]
 fn number(field: &[u8]) -> Option<Option<u64>> {
-    // As nearly all are written: digits to the last byte, which is NUL.
-    if let Some((0, digits)) = field.split_last()
-        && let Some(value) = digits_only(digits)
-    {
+    if let Some(value) = usual(field) {
         return Some(Some(value));
     }
     if field.first() == Some(&0x80) {
@@ -187,8 +184,8 @@ fn number(field: &[u8]) -> Option<Option<u64>> {
     octal(field).map(Some)
 }
 
-/// Seven or eleven octal digits, and nothing else.
-fn digits_only(digits: &[u8]) -> Option<u64> {
+/// A number as nearly all are written: seven or eleven octal digits, and NUL.
+pub(super) fn usual(field: &[u8]) -> Option<u64> {
     fn each<const N: usize>(digits: &[u8]) -> Option<u64> {
         let (mut value, mut others) = (0, 0);
         for digit in digits.first_chunk::<N>()? {
@@ -198,9 +195,9 @@ fn digits_only(digits: &[u8]) -> Option<u64> {
         (others == 0).then_some(value)
     }
     // The lengths of all fields: a loop of a known length is none.
-    match digits.len() {
-        7 => each::<7>(digits),
-        11 => each::<11>(digits),
+    match field.split_last() {
+        Some((0, digits)) if digits.len() == 7 => each::<7>(digits),
+        Some((0, digits)) if digits.len() == 11 => each::<11>(digits),
         _ => None,
     }
 }
