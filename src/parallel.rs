@@ -64,9 +64,21 @@ pub(crate) fn machine() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Whether the system lets this process have one more thread.
-pub(crate) fn can_start_threads() -> bool {
-    std::thread::Builder::new().spawn(|| ()).is_ok_and(|thread| thread.join().is_ok())
+/// How many more threads the system lets this process have now, up to `most`.
+pub(crate) fn startable(most: usize) -> usize {
+    let (hold, held) = std::sync::mpsc::channel::<()>();
+    let held = Mutex::new(held);
+    std::thread::scope(|scope| {
+        // All at once, or it would be one after the other.
+        let wait = || {
+            let held = held.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let _ = held.recv();
+        };
+        let start = |_: &usize| std::thread::Builder::new().spawn_scoped(scope, wait).is_ok();
+        let started = (0..most).take_while(start).count();
+        drop(hold);
+        started
+    })
 }
 
 /// Workers take the next task when they are free, so that the first tasks, the

@@ -121,7 +121,9 @@ impl<'r> Pass<'r> {
         let whole = io::Cursor::new(head).chain(input);
         options.progress.begin(0);
         let stream = Decoder::new(compression, whole, &self.open.limits)?;
-        let passed = read_ahead(compression, stream, |stream| {
+        // Not of a pipe: an error is said at once, not when somebody writes more.
+        let ahead = compression != Compression::None && file.is_some() && options.jobs != Some(1);
+        let passed = read_ahead(ahead, stream, |stream| {
             write::stream(output, codec, options.jobs, |outlet| {
                 let passed = self.pass(label, compression, stream, outlet, options);
                 match file {

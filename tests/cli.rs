@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::image::{Image, blob_path, item, sha256};
+use support::image::{Image, Packing, blob_path, item, pack, sha256};
 use support::oci::{LAYOUT, layout};
 use support::run::{Room, arg, command, finish, ocitar, ocitar_reading};
 use support::tarball::Tar;
@@ -338,10 +338,15 @@ fn a_signal_leaves_nothing_behind() {
     let room = Room::new();
     let input = large(&room);
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
-        for (out, old) in [("fresh.tar", None), ("old.tar", Some("precious"))] {
+        let fresh = ("fresh.tar", None);
+        for ((out, old), more) in [
+            (fresh, ["--compress", "gzip:9"]),
+            (("old.tar", Some("precious")), ["--compress", "gzip:9"]),
+            (fresh, ["--verify", "--jobs=1"]),
+        ] {
             let path = room.path(out);
             old.inspect(|old| fs::write(&path, old).unwrap());
-            let args = ["retag", "--force", arg(&input), arg(&path), NEW, "--compress", "gzip:9"];
+            let args = [&["retag", "--force", arg(&input), arg(&path), NEW], &more[..]].concat();
             let mut child = command(args).stderr(Stdio::piped()).spawn().unwrap();
             let started = Instant::now();
             // The output has no name yet. Before that one was opened to see whether
@@ -540,6 +545,54 @@ fn a_named_pipe() {
             assert_eq!(run.code, 0, "{args:?}: {}", run.err);
             writer.join().unwrap().unwrap();
         });
+    }
+}
+
+/// What is wrong with an archive is said before what is wrong with the rules.
+#[test]
+fn verify_comes_first() {
+    let room = Room::new();
+    let image = Image::app("flipped");
+    let tar = layout(image.blobs(), &[image.descriptor().named("example.com/team/app:1.0")]);
+    let path = blob_path(&image.layers[0].digest());
+    let mut flipped = tar.get(&path).to_vec();
+    flipped[20] ^= 1;
+    let input = room.write("in.tar", tar.with(&path, flipped).bytes());
+    let out = room.path("out.tar");
+    for rule in [NEW, "example.com/nothing:1=example.com/new:1"] {
+        let run = ocitar(["retag", "--verify", arg(&input), arg(&out), rule]);
+        assert_eq!(run.code, 1, "{rule}: {}", run.err);
+        assert!(run.err.contains("[E_DIGEST_MISMATCH]"), "{rule}: {}", run.err);
+        assert_eq!(room.list(), ["in.tar"], "{rule}");
+    }
+}
+
+/// An error in what came already does not wait for more.
+#[test]
+fn an_error_does_not_wait_for_the_pipe() {
+    let mut bytes = docker::docker28().tar.bytes();
+    bytes.truncate(2048);
+    bytes.extend([b'x'; 512 << 10]);
+    let packed = pack(&bytes, Packing::Gzip);
+    for verb in [&["ls", "-"][..], &["verify", "-"], &["retag", "-", "-", NEW]] {
+        let mut child = command(verb)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Held open until the end.
+        let mut stdin = child.stdin.take().unwrap();
+        let _ = std::io::Write::write_all(&mut stdin, &packed);
+        let started = Instant::now();
+        while child.try_wait().unwrap().is_none() {
+            assert!(started.elapsed() < Duration::from_secs(60), "{verb:?} waits");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let done = child.wait_with_output().unwrap();
+        let err = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(err.contains("[E_TAR_CHECKSUM]"), "{verb:?}: {err}");
+        drop(stdin);
     }
 }
 

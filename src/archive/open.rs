@@ -127,11 +127,11 @@ impl OpenOptions {
                 let source = Source::file(label.clone(), file, self.map)?;
                 self.archive(label, Compression::None, source)
             }
-            _ => match self.open_stream(label.clone(), &file) {
+            _ => match self.open_ahead(label.clone(), &file, true) {
                 // Too much to keep: this one can be read again, into a file.
                 Err(error) if error.code() == Code::LimitKept => {
                     file.rewind().map_err(|e| Error::io(path, e))?;
-                    self.clone().access(Access::Whole).open_stream(label, file)
+                    self.clone().access(Access::Whole).open_ahead(label, file, true)
                 }
                 opened => opened,
             },
@@ -149,9 +149,19 @@ impl OpenOptions {
     pub fn open_stream(
         &self,
         label: impl Into<String>,
-        mut input: impl Read + Send,
+        input: impl Read + Send,
     ) -> Result<Archive> {
-        let label = label.into();
+        self.open_ahead(label.into(), input, false)
+    }
+
+    /// As [`open_stream`](Self::open_stream), of what never keeps a reader waiting
+    /// when it is `ahead`.
+    fn open_ahead(
+        &self,
+        label: String,
+        mut input: impl Read + Send,
+        ahead: bool,
+    ) -> Result<Archive> {
         let fail = |error: Error| error.in_archive(label.clone());
         let (compression, head) =
             Compression::read_head(&mut input).map_err(|e| Error::io(&label, e))?;
@@ -160,7 +170,7 @@ impl OpenOptions {
         let stream = Decoder::new(compression, whole, &self.limits).map_err(fail)?;
         if self.access == Access::Whole {
             let mut findings = Diagnostics::default();
-            let spooled = read_ahead(compression, stream, |stream| {
+            let spooled = read_ahead(ahead, stream, |stream| {
                 stream::spool(stream, &self.limits, self.tmpdir.clone(), &mut findings)
             });
             let (file, index) = spooled.map_err(fail)?;
@@ -169,7 +179,7 @@ impl OpenOptions {
             return Ok(Archive { skippable_first, ..archive });
         }
         let mut findings = Diagnostics::default();
-        let tar = read_ahead(compression, stream, |stream| {
+        let tar = read_ahead(ahead, stream, |stream| {
             stream::keep(&label, stream, &self.limits, &mut findings)
         });
         let tar = tar.map_err(fail)?;

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread;
 
-use crate::compress::{Compression, Decoder, decode_error};
+use crate::compress::{Decoder, decode_error};
 use crate::error::Error;
 
 /// Bytes of a buffer.
@@ -13,16 +13,17 @@ const BUFFER: usize = 256 << 10;
 /// Buffers that are full before they are read.
 const AHEAD: usize = 4;
 
-/// Does work on what a decoder gives; what is compressed is decompressed by
-/// another thread meanwhile, where there can be one.
+/// Does work on what a decoder gives. If so asked another thread decompresses
+/// meanwhile, where there can be one.
 ///
-/// The thread ends with the work, or when the read it is in has ended.
+/// It ends with the work, or when the read it is in has ended: so it is not for
+/// pipes, whose reads may wait for ever.
 pub(crate) fn read_ahead<R: Read + Send, T>(
-    compression: Compression,
+    ahead: bool,
     mut decoder: Decoder<R>,
     work: impl FnOnce(&mut dyn Read) -> T,
 ) -> T {
-    if compression == Compression::None {
+    if !ahead {
         return work(&mut decoder);
     }
     let done = thread::scope(|scope| {
@@ -32,14 +33,15 @@ pub(crate) fn read_ahead<R: Read + Send, T>(
             let _ = empty.send(Vec::new());
         }
         let decoder = &mut decoder;
-        let fill = move || fill(decoder, &full, &empties);
-        if thread::Builder::new().spawn_scoped(scope, fill).is_err() {
+        let decode = move || decode(decoder, &full, &empties);
+        if thread::Builder::new().spawn_scoped(scope, decode).is_err() {
             return Err(work);
         }
         Ok(work(&mut Ahead {
             fulls,
             empty,
             buffer: Vec::new(),
+            filled: 0,
             used: 0,
             failed: None,
             ended: false,
@@ -48,21 +50,36 @@ pub(crate) fn read_ahead<R: Read + Send, T>(
     done.unwrap_or_else(|work| work(&mut decoder))
 }
 
-type Filled = io::Result<Vec<u8>>;
+/// A buffer and how much of it is filled: nothing at the end.
+type Filled = io::Result<(Vec<u8>, usize)>;
 
 /// Fills buffers until the end, an error, or nobody wants more.
-fn fill(decoder: &mut impl Read, full: &SyncSender<Filled>, empties: &Receiver<Vec<u8>>) {
+fn decode(decoder: &mut impl Read, full: &SyncSender<Filled>, empties: &Receiver<Vec<u8>>) {
     while let Ok(mut buffer) = empties.recv() {
+        // No more than once: a buffer keeps its length.
         buffer.resize(BUFFER, 0);
-        let filled = decoder.read(&mut buffer).map(|got| {
-            buffer.truncate(got);
-            buffer
-        });
-        let is_last = !matches!(&filled, Ok(buffer) if !buffer.is_empty());
-        if full.send(filled).is_err() || is_last {
+        let filled = fill(decoder, &mut buffer);
+        let is_last = !matches!(filled, Ok(1..));
+        if full.send(filled.map(|len| (buffer, len))).is_err() || is_last {
             return;
         }
     }
+}
+
+/// Fills a buffer to its end or that of the stream. What came before an error is
+/// given first: a decoder that failed fails again.
+pub(super) fn fill(decoder: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut got = 0;
+    while got < buffer.len() {
+        match decoder.read(&mut buffer[got..]) {
+            Ok(0) => break,
+            Ok(more) => got += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if got == 0 => return Err(error),
+            Err(_) => break,
+        }
+    }
+    Ok(got)
 }
 
 /// The reader's end.
@@ -70,7 +87,8 @@ struct Ahead {
     fulls: Receiver<Filled>,
     empty: SyncSender<Vec<u8>>,
     buffer: Vec<u8>,
-    /// Bytes of the buffer that were read.
+    /// Bytes of the buffer that are filled, and that were read.
+    filled: usize,
     used: usize,
     failed: Option<Error>,
     ended: bool,
@@ -81,21 +99,21 @@ impl Read for Ahead {
         if let Some(error) = &self.failed {
             return Err(io::Error::other(error.clone()));
         }
-        if self.used == self.buffer.len() && !self.ended {
+        if self.used == self.filled && !self.ended {
             // Nobody fills it any more behind the end.
             let _ = self.empty.send(std::mem::take(&mut self.buffer));
-            self.used = 0;
+            (self.filled, self.used) = (0, 0);
             match self.fulls.recv() {
-                Ok(Ok(filled)) => self.buffer = filled,
+                Ok(Ok((buffer, filled))) => (self.buffer, self.filled) = (buffer, filled),
                 Ok(Err(error)) => {
                     let error = self.failed.insert(decode_error(error)).clone();
                     return Err(io::Error::other(error));
                 }
                 Err(_) => return Err(io::Error::other("the thread that decompresses is gone")),
             }
-            self.ended = self.buffer.is_empty();
+            self.ended = self.filled == 0;
         }
-        let take = (self.buffer.len() - self.used).min(buffer.len());
+        let take = (self.filled - self.used).min(buffer.len());
         buffer[..take].copy_from_slice(&self.buffer[self.used..self.used + take]);
         self.used += take;
         Ok(take)
@@ -107,12 +125,13 @@ mod tests {
     use std::io::Write;
 
     use super::*;
+    use crate::compress::Compression;
     use crate::error::Code;
     use crate::limits::Limits;
 
     fn read(packed: &[u8], limits: &Limits) -> (Vec<u8>, Option<Code>) {
         let decoder = Decoder::new(Compression::Gzip, packed, limits).unwrap();
-        read_ahead(Compression::Gzip, decoder, |ahead| {
+        read_ahead(true, decoder, |ahead| {
             let mut read = Vec::new();
             let error = ahead.read_to_end(&mut read).err();
             let again = ahead.read(&mut [0]);
@@ -135,6 +154,6 @@ mod tests {
         assert_eq!(read(&packed, &few).1, Some(Code::LimitUnpacked));
         // Who wants no more is not waited for.
         let decoder = Decoder::new(Compression::Gzip, &*packed, &Limits::default()).unwrap();
-        read_ahead(Compression::Gzip, decoder, |ahead| ahead.read_exact(&mut [0; 10]).unwrap());
+        read_ahead(true, decoder, |ahead| ahead.read_exact(&mut [0; 10]).unwrap());
     }
 }

@@ -2,10 +2,20 @@
 
 use std::io::{self, Write};
 
+use zstd::stream::raw::CParameter;
+
 use crate::compress::gzip::Gzip;
 use crate::compress::{Codec, Compression};
 use crate::error::{Code, Error, Result};
 use crate::parallel;
+
+/// Threads that compress one stream, at most: each takes memory, and one writer
+/// cannot feed more.
+const MOST_THREADS: usize = 32;
+
+/// Bytes that a thread of zstd takes at once. Its own choice is four windows,
+/// which is twice as much at the usual level.
+const ZSTD_JOB: u32 = 4 << 20;
 
 /// A compressing writer that must be finished: a stream that is not stays
 /// unreadable, which is what a failed run wants.
@@ -23,7 +33,7 @@ impl<W: Write> Encoder<W> {
     /// Starts a stream that this many threads compress; as many as the machine
     /// has when `None`.
     pub(crate) fn new(codec: Codec, output: W, jobs: Option<usize>) -> Result<Self> {
-        let jobs = jobs.unwrap_or_else(parallel::machine);
+        let jobs = jobs.unwrap_or_else(parallel::machine).min(MOST_THREADS);
         Ok(match codec.compression {
             Compression::None => Encoder::None(output),
             Compression::Gzip => {
@@ -41,8 +51,9 @@ impl<W: Write> Encoder<W> {
                     encoder.include_checksum(true)?;
                     // With at least one worker the bytes do not depend on how many.
                     // Where there can be none they are others, but there are some.
-                    if parallel::can_start_threads() {
-                        encoder.multithread(u32::try_from(jobs).unwrap_or(1).max(1))?;
+                    if let workers @ 1.. = parallel::startable(jobs) {
+                        encoder.multithread(u32::try_from(workers).unwrap_or(1))?;
+                        encoder.set_parameter(CParameter::JobSize(ZSTD_JOB))?;
                     }
                     Ok(encoder)
                 };

@@ -30,6 +30,8 @@ pub(crate) struct Gzip<W: Write> {
     window: Vec<u8>,
     crc: Crc,
     level: Compression,
+    /// Threads that may be started; they are with the first full block.
+    jobs: usize,
     pool: Option<Pool>,
 }
 
@@ -47,6 +49,14 @@ struct Piece {
     crc: Crc,
 }
 
+impl Pool {
+    fn new(jobs: usize) -> Option<Pool> {
+        let threads = ThreadPoolBuilder::new().num_threads(jobs).build().ok()?;
+        // Each thread has one, and some wait to be written or begun.
+        Some(Pool { threads, pieces: VecDeque::new(), most: jobs + jobs / 2 })
+    }
+}
+
 impl<W: Write> Gzip<W> {
     /// Starts a member. Where no thread can be had the work is done on this one.
     pub(crate) fn new(mut output: W, level: u32, jobs: usize) -> io::Result<Gzip<W>> {
@@ -57,19 +67,14 @@ impl<W: Write> Gzip<W> {
             _ => 0,
         };
         output.write_all(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, effort, 0xff])?;
-        let threads = (jobs > 1).then(|| ThreadPoolBuilder::new().num_threads(jobs).build().ok());
-        let pool = threads.flatten().map(|threads| Pool {
-            threads,
-            pieces: VecDeque::new(),
-            most: jobs * 2,
-        });
         Ok(Gzip {
             output,
             block: Vec::with_capacity(BLOCK),
             window: Vec::new(),
             crc: Crc::new(),
             level: Compression::new(level),
-            pool,
+            jobs,
+            pool: None,
         })
     }
 
@@ -89,6 +94,11 @@ impl<W: Write> Gzip<W> {
         let tail = block[block.len().saturating_sub(WINDOW)..].to_vec();
         let window = mem::replace(&mut self.window, tail);
         let level = self.level;
+        if self.pool.is_none() && self.jobs > 1 && flush == FlushCompress::Sync {
+            self.pool = Pool::new(self.jobs);
+            // Once is enough where none can be had.
+            self.jobs = 1;
+        }
         let Some(pool) = &mut self.pool else {
             let piece = deflate(level, &window, &block, flush)?;
             return self.put(&piece);

@@ -4,6 +4,7 @@ use std::io::{self, BufRead, Read};
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 
+use crate::compress::ahead::fill;
 use crate::compress::{Compression, Decoder, decode_error};
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::{Code, Result};
@@ -156,13 +157,15 @@ impl Content {
 
     /// Decompresses to the very end; from when a thread is to be had, while
     /// another one hashes.
-    fn read(&mut self, mut decoder: Decoder<impl Read>, spare: Option<&Spare>) -> Result<()> {
+    fn read(&mut self, mut decoder: Decoder<impl Read>, mut spare: Option<&Spare>) -> Result<()> {
         let mut buffer = vec![0; BUFFER];
         loop {
-            if let Some(_taken) = spare.and_then(Spare::take)
-                && let Some(done) = self.read_ahead(&mut decoder)
-            {
-                return done;
+            if let Some(_taken) = spare.and_then(Spare::take) {
+                if let Some(done) = self.read_ahead(&mut decoder) {
+                    return done;
+                }
+                // Where there was none there will be none.
+                spare = None;
             }
             match decoder.read(&mut buffer).map_err(decode_error)? {
                 0 => return Ok(()),
@@ -178,7 +181,7 @@ impl Content {
         let (full, fulls) = mpsc::sync_channel::<(Vec<u8>, usize)>(AHEAD);
         let (empty, empties) = mpsc::sync_channel(AHEAD);
         for _ in 0..AHEAD {
-            empty.send(vec![0; BUFFER]).ok()?;
+            empty.send(Vec::new()).ok()?;
         }
         thread::scope(|scope| {
             let content = &mut *self;
@@ -189,11 +192,12 @@ impl Content {
                 }
             };
             thread::Builder::new().spawn_scoped(scope, hash).ok()?;
-            let mut fill = || -> Result<()> {
+            let mut decode = || -> Result<()> {
                 // Nobody takes or gives any more: the other thread has ended,
                 // which only a panic brings about. The scope passes it on.
                 while let Ok(mut buffer) = empties.recv() {
-                    match decoder.read(&mut buffer).map_err(decode_error)? {
+                    buffer.resize(BUFFER, 0);
+                    match fill(decoder, &mut buffer).map_err(decode_error)? {
                         0 => break,
                         got if full.send((buffer, got)).is_err() => break,
                         _ => {}
@@ -201,7 +205,7 @@ impl Content {
                 }
                 Ok(())
             };
-            let done = fill();
+            let done = decode();
             drop(full);
             Some(done)
         })
@@ -230,8 +234,9 @@ impl<R: BufRead> BufRead for Tee<'_, R> {
             advance(self.how.progress, bytes.len() as u64).map_err(io::Error::other)?;
             self.seen = bytes.len();
         }
-        // What was seen is there still.
-        self.reader.fill_buf()
+        // There may be more by now than what was hashed.
+        let bytes = self.reader.fill_buf()?;
+        Ok(&bytes[..self.seen.min(bytes.len())])
     }
 
     fn consume(&mut self, bytes: usize) {
@@ -258,6 +263,69 @@ fn patiently(reader: &mut impl BufRead) -> io::Result<&[u8]> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
             Ok(_) => return reader.fill_buf(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::progress::Silent;
+    use crate::source::{MapChoice, Source};
+
+    /// Bytes nothing compresses.
+    fn noise(len: usize) -> Vec<u8> {
+        let mut seed = 1_u64;
+        let mut next = || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (seed >> 56) as u8
+        };
+        (0..len).map(|_| next()).collect()
+    }
+
+    fn sources(bytes: &[u8]) -> [Arc<Source>; 3] {
+        let file = |choice| {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(bytes).unwrap();
+            Arc::new(Source::file("file", file, choice).unwrap())
+        };
+        let memory = Arc::new(Source::memory("memory", bytes.to_vec()));
+        [memory, file(MapChoice::Always), file(MapChoice::Never)]
+    }
+
+    /// Every byte is hashed once, wherever a decoder stops in them.
+    #[test]
+    fn all_is_hashed_when_a_decoder_stops_early() {
+        let plain = noise(3 << 20);
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(&plain).unwrap();
+        let gzip = encoder.finish().unwrap();
+        let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.window_log(25).unwrap();
+        encoder.write_all(&plain).unwrap();
+        let long = encoder.finish().unwrap();
+        let mut rows = vec![(gzip.clone(), true), (long, true)];
+        for at in [20, 1 << 20, (1 << 20) + 200_000, gzip.len() - 9] {
+            let mut damaged = gzip.clone();
+            damaged[at..].iter_mut().take(64).for_each(|byte| *byte = !*byte);
+            rows.push((damaged, false));
+        }
+        let wanted = Wanted { algorithms: vec![Algorithm::Sha256], content: true, layer: true };
+        for (at, (bytes, is_sound)) in rows.iter().enumerate() {
+            for source in sources(bytes) {
+                let span = Span { source, offset: 0, len: bytes.len() as u64 };
+                for spare in [0, 1] {
+                    let (limits, spare) = (Limits::default(), Spare::new(spare));
+                    let how = Reading { spare: Some(&spare), ..Reading::new(&limits, &Silent) };
+                    let facts = measure_span(&span, &wanted, &how).unwrap();
+                    assert_eq!(facts.raw(Algorithm::Sha256), Some(Digest::of(bytes)), "{at}");
+                    let unpacked = facts.unpacked.unwrap();
+                    assert_eq!(unpacked.clone().ok(), is_sound.then(|| Digest::of(&plain)), "{at}");
+                }
+            }
         }
     }
 }

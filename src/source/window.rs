@@ -42,6 +42,7 @@ impl<'s> Window<'s> {
             let is_close = self.len > 0 && offset >= self.start && offset < end + PAGE as u64;
             let size = if is_close { (self.page.len() * 2).min(MOST) } else { PAGE };
             self.page.resize(size, 0);
+            self.len = 0;
             self.len = self.source.read_some_at(offset, &mut self.page)?;
             self.start = offset;
         }

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 
@@ -57,6 +59,8 @@ const STEP: u64 = 8 << 20;
 pub(super) struct Start<'p> {
     /// The source whose bytes it is a clone of.
     clone: Option<&'p Source>,
+    /// Bytes of the output that are not where they were in it.
+    fresh: u64,
     /// What was written already, by where it starts in the output.
     written: BTreeMap<u64, u64>,
 }
@@ -69,7 +73,7 @@ impl<'p> Start<'p> {
     ///
     /// Those of emptying the file again.
     pub(super) fn clone_of(plan: &'p Plan, output: &File) -> Result<Option<Start<'p>>> {
-        let Some(source) = worth_cloning(plan).filter(|_| shares_bytes(output)) else {
+        let Some((source, fresh)) = worth_cloning(plan).filter(|_| shares_bytes(output)) else {
             return Ok(None);
         };
         let Some(input) = source.as_file() else { return Ok(None) };
@@ -78,12 +82,16 @@ impl<'p> Start<'p> {
         // XFS is known to have called half of a file a success, and a clone that
         // fails on its way may leave what it has done.
         if is_shared && len == source.len() {
-            return Ok(Some(Start { clone: Some(source), ..Start::default() }));
+            return Ok(Some(Start { clone: Some(source), fresh, ..Start::default() }));
         }
         if len > 0 {
             output.set_len(0).map_err(write_failed)?;
         }
         Ok(None)
+    }
+
+    pub(super) fn fresh(&self) -> u64 {
+        self.fresh
     }
 
     pub(super) fn is_clone(&self) -> bool {
@@ -97,8 +105,9 @@ impl<'p> Start<'p> {
     }
 }
 
-/// The first source of a plan, when most of the output is where it was in it.
-fn worth_cloning(plan: &Plan) -> Option<&Source> {
+/// The first source of a plan, when most of the output is where it was in it, and
+/// how many bytes are not.
+fn worth_cloning(plan: &Plan) -> Option<(&Source, u64)> {
     let source = plan.pieces().iter().find_map(|piece| match piece {
         Piece::Span(span) => Some(&*span.source),
         Piece::Bytes(_) => None,
@@ -108,7 +117,7 @@ fn worth_cloning(plan: &Plan) -> Option<&Source> {
         stays += if piece.stays(source, at) { piece.len() } else { 0 };
         at += piece.len();
     }
-    (stays > at / 2).then_some(source)
+    (stays > at / 2).then_some((source, at - stays))
 }
 
 /// One step: bytes of a piece, and where they go.
@@ -148,7 +157,8 @@ pub(super) fn pieces(
     let bytes: u64 = steps.iter().map(|step| step.len).sum();
     let threads = usize::try_from(bytes.div_ceil(STEP)).unwrap_or(usize::MAX);
     let jobs = Some(jobs.unwrap_or_else(parallel::machine).min(threads));
-    let (kernel, failed) = (AtomicBool::new(shares), AtomicBool::new(false));
+    let kernel = Kernel { works: shares, refused: Mutex::default(), took: AtomicU64::new(0) };
+    let failed = AtomicBool::new(false);
     let done = parallel::map(&steps, jobs, |step, _| {
         // What another thread could not write need not be gone on with.
         if failed.load(Ordering::Relaxed) {
@@ -165,9 +175,9 @@ pub(super) fn pieces(
         let error = Error::new(Code::Io, "the file system did not keep all that was written");
         return Err(error.expected_found(at, len));
     }
-    let method = match (start.is_clone(), kernel.into_inner()) {
+    let method = match (start.is_clone(), kernel.took.into_inner()) {
         (true, _) => Method::Reflink,
-        (_, true) => Method::Kernel,
+        (_, 1..) => Method::Kernel,
         _ => Method::Copy,
     };
     let bytes = bytes + start.written.values().sum::<u64>();
@@ -216,8 +226,37 @@ fn shares_bytes(output: &File) -> bool {
     kind.is_ok_and(|kind| [BTRFS, XFS, BCACHEFS, ZFS, OCFS2, NFS, CEPH, CIFS, SMB2].contains(&kind))
 }
 
+/// Whether the kernel copies.
+struct Kernel {
+    works: bool,
+    /// Files it would not copy from: once refused is refused, their file systems
+    /// do not change.
+    refused: Mutex<Vec<RawFd>>,
+    took: AtomicU64,
+}
+
+impl Kernel {
+    fn refused(&self) -> MutexGuard<'_, Vec<RawFd>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Copies what it can of the start of a span; returns how much.
+    fn copy(&self, span: &Span, output: &File, at: u64, progress: &dyn Progress) -> Result<u64> {
+        let Some(input) = span.source.as_file().filter(|_| self.works) else { return Ok(0) };
+        if self.refused().contains(&input.as_raw_fd()) {
+            return Ok(0);
+        }
+        let took = by_kernel(span, input, output, at, progress)?;
+        self.took.fetch_add(took, Ordering::Relaxed);
+        if took < span.len {
+            self.refused().push(input.as_raw_fd());
+        }
+        Ok(took)
+    }
+}
+
 impl Step<'_> {
-    fn write(&self, output: &File, kernel: &AtomicBool, progress: &dyn Progress) -> Result<()> {
+    fn write(&self, output: &File, kernel: &Kernel, progress: &dyn Progress) -> Result<()> {
         let span = match self.piece {
             Piece::Bytes(bytes) => {
                 let rest = usize::try_from(self.from).ok().and_then(|from| bytes.get(from..));
@@ -228,13 +267,8 @@ impl Step<'_> {
             }
             Piece::Span(span) => Span { len: self.len, ..span.behind(self.from) },
         };
-        let mut done = 0;
-        if let Some(input) = span.source.as_file().filter(|_| kernel.load(Ordering::Relaxed)) {
-            done = by_kernel(&span, input, output, self.at, progress)?;
-        }
+        let done = kernel.copy(&span, output, self.at, progress)?;
         if done < span.len {
-            // Once refused is refused for all: the file systems do not change.
-            kernel.store(false, Ordering::Relaxed);
             let mut at = self.at + done;
             span.behind(done).visit_chunks(&mut |bytes| {
                 output.write_all_at(bytes, at).map_err(write_failed)?;

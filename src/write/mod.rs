@@ -142,9 +142,9 @@ impl Plan {
         if output.is_special() || !options.is_plain() {
             return Ok(None);
         }
-        if let Some(clone) =
-            Start::clone_of(self, output.file()).map_err(|e| output.write_error(e))?
-        {
+        let clone = Start::clone_of(self, output.file()).map_err(|e| output.write_error(e))?;
+        if let Some(clone) = clone {
+            output.check_space(clone.fresh())?;
             return Ok(Some(clone));
         }
         output.check_space(self.len())?;
@@ -292,6 +292,8 @@ fn aborted() -> Vec<u8> {
 
 fn write_failed(error: io::Error) -> Error {
     let code = match error.kind() {
+        // zstd says so when it is to write for the first time.
+        _ if error.to_string().contains("not enough memory") => Code::LimitMemory,
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::NoSpace,
         _ => Code::Io,
     };

@@ -50,6 +50,8 @@ impl Bar {
 
 impl Progress for Bar {
     fn begin(&self, total: u64) {
+        // What is written after it was verified begins anew.
+        self.bar.set_position(0);
         self.bar.set_length(total);
     }
 

@@ -7,8 +7,9 @@ use clap::ArgMatches;
 use ocitar::archive::{Access, Archive};
 use ocitar::diagnostics::Severity;
 use ocitar::edit::{Edit, RenameRules};
-use ocitar::error::{Error, Result};
+use ocitar::error::{Code, Error, Result};
 use ocitar::text::size;
+use ocitar::verify::Report;
 use ocitar::write::Written;
 use serde_json::json;
 
@@ -60,17 +61,24 @@ pub fn run(
         && verb.in_place.is_none()
         && !verb.writing.dry_run
         && archive.findings().fatal_one().is_none();
-    if verb.writing.verify && !at_once {
-        let report = verify::check(&archive, &verify::options(common), common);
-        if !report.is_ok() {
-            printer.findings(archive.label(), &report.findings, Severity::Error);
-            return Ok(report.findings.exit_code());
-        }
+    if verb.writing.verify
+        && !at_once
+        && let Err(code) = verified(&archive, common, printer)
+    {
+        return Ok(code);
     }
     let archive = archive.check()?;
     printer.warnings(archive.label(), archive.findings());
     let fail = |error: Error| writing::failed(&archive, error);
-    let edit = archive.edit().rename(&rules).map_err(fail)?;
+    let edit = archive.edit().rename(&rules);
+    // What is wrong with the archive comes before what is with the rules.
+    if edit.is_err()
+        && at_once
+        && let Err(code) = verified(&archive, common, printer)
+    {
+        return Ok(code);
+    }
+    let edit = edit.map_err(fail)?;
     if verb.writing.dry_run {
         return dry_run(&archive, edit, &rules, printer).map(|()| 0);
     }
@@ -88,14 +96,13 @@ pub fn run(
             None if at_once => {
                 let verify = verify::options(common);
                 let done = plan.write_verified_to(output, &archive, &verify, &options);
-                match done? {
-                    (_, Some(written)) => Ok(written),
-                    (report, None) => {
-                        bar.finish();
-                        printer.findings(archive.label(), &report.findings, Severity::Error);
-                        return Ok(report.findings.exit_code());
-                    }
+                if let Ok((report, None)) = &done {
+                    bar.finish();
+                    return Ok(unsound(&archive, report, printer));
                 }
+                done.and_then(|(_, written)| {
+                    written.ok_or_else(|| Error::new(Code::Bug, "verified and not written"))
+                })
             }
             None => plan.write_to(output, &options),
         }
@@ -104,6 +111,17 @@ pub fn run(
     let changes = Changes { archive: &archive, list: &list, rules: &rules };
     summary(&changes, &written?, verb, printer)?;
     Ok(0)
+}
+
+/// Verifies; when something is wrong it was said, and there is the exit code.
+fn verified(archive: &Archive, common: &Common, printer: &Printer) -> Result<(), u8> {
+    let report = verify::check(archive, &verify::options(common), common);
+    if report.is_ok() { Ok(()) } else { Err(unsound(archive, &report, printer)) }
+}
+
+fn unsound(archive: &Archive, report: &Report, printer: &Printer) -> u8 {
+    printer.findings(archive.label(), &report.findings, Severity::Error);
+    report.findings.exit_code()
 }
 
 fn dry_run(
