@@ -36,9 +36,13 @@ fuzz_target!(|data: &[u8]| {
     }
 
     // Nothing changes when it is done again, or with itself.
-    let Some((_, again)) = stop(write(&[&new], sum, &layout)) else {
-        panic!("what was written is refused");
+    let again = match write(&[&new], sum, &layout) {
+        // The platform that an index stated is not that of the configuration, which is
+        // all that docker's format has.
+        Err(error) if error.code() == Code::PlatformMissing => return,
+        again => again,
     };
+    let Some((_, again)) = stop(again) else { panic!("what was written is refused") };
     assert!(self::bytes(&again) == bytes, "written again it is another one");
     let Some((_, twice)) = stop(write(&[&new, &new], sum, &layout)) else {
         panic!("it does not merge with itself");
