@@ -7,11 +7,11 @@ use std::thread;
 use crate::compress::{Decoder, decode_error};
 use crate::error::Error;
 
-/// Bytes of a buffer.
-const BUFFER: usize = 256 << 10;
+/// Bytes of a buffer: stays in the second-level cache while it is hashed.
+pub(super) const BUFFER: usize = 256 << 10;
 
 /// Buffers that are full before they are read.
-const AHEAD: usize = 4;
+pub(super) const AHEAD: usize = 4;
 
 /// Does work on what a decoder gives. If so asked another thread decompresses
 /// meanwhile, where there can be one.
@@ -28,10 +28,7 @@ pub(crate) fn read_ahead<R: Read + Send, T>(
     }
     let done = thread::scope(|scope| {
         let (full, fulls) = mpsc::sync_channel(AHEAD);
-        let (empty, empties) = mpsc::sync_channel(AHEAD);
-        for _ in 0..AHEAD {
-            let _ = empty.send(Vec::new());
-        }
+        let (empty, empties) = empties();
         let decoder = &mut decoder;
         let decode = move || decode(decoder, &full, &empties);
         if thread::Builder::new().spawn_scoped(scope, decode).is_err() {
@@ -48,6 +45,16 @@ pub(crate) fn read_ahead<R: Read + Send, T>(
         }))
     });
     done.unwrap_or_else(|work| work(&mut decoder))
+}
+
+/// Buffers to fill, which have their length when they are, and the way back for
+/// those that were used.
+pub(super) fn empties() -> (SyncSender<Vec<u8>>, Receiver<Vec<u8>>) {
+    let (empty, empties) = mpsc::sync_channel(AHEAD);
+    for _ in 0..AHEAD {
+        let _ = empty.send(Vec::new());
+    }
+    (empty, empties)
 }
 
 /// A buffer and how much of it is filled: nothing at the end.

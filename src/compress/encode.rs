@@ -89,9 +89,7 @@ impl<W: Write> Encoder<W> {
             Encoder::Bzip2(encoder) => encoder.finish(),
         }
     }
-}
 
-impl<W: Write> Encoder<W> {
     /// Leaves the stream as it is, without its end.
     pub(crate) fn abandon(self) {
         match self {

@@ -4,7 +4,7 @@ use std::io::{self, BufRead, Read};
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 
-use crate::compress::ahead::fill;
+use crate::compress::ahead::{AHEAD, BUFFER, empties, fill};
 use crate::compress::{Compression, Decoder, decode_error};
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::{Code, Result};
@@ -13,13 +13,6 @@ use crate::parallel::Spare;
 use crate::progress::{Progress, advance};
 use crate::source::Span;
 use crate::tarball::layer::{LayerReport, LayerScan};
-
-/// Bytes read and decompressed at once: stays in the second-level cache while
-/// hashed.
-const BUFFER: usize = 256 << 10;
-
-/// Buffers that are decompressed before they are hashed.
-const AHEAD: usize = 4;
 
 /// The largest zstd window, 8 MiB, that decoders on several threads may have at
 /// once: what `zstd -19` writes; more takes `--ultra` or `--long`.
@@ -179,10 +172,7 @@ impl Content {
     fn read_ahead(&mut self, decoder: &mut Decoder<impl Read>) -> Option<Result<()>> {
         // What is full waits to be hashed; what is empty, to be filled again.
         let (full, fulls) = mpsc::sync_channel::<(Vec<u8>, usize)>(AHEAD);
-        let (empty, empties) = mpsc::sync_channel(AHEAD);
-        for _ in 0..AHEAD {
-            empty.send(Vec::new()).ok()?;
-        }
+        let (empty, empties) = empties();
         thread::scope(|scope| {
             let content = &mut *self;
             let hash = move || {
@@ -248,11 +238,9 @@ impl<R: BufRead> BufRead for Tee<'_, R> {
 
 impl<R: BufRead> Read for Tee<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let bytes = self.fill_buf()?;
-        let take = bytes.len().min(buffer.len());
-        buffer[..take].copy_from_slice(&bytes[..take]);
-        self.consume(take);
-        Ok(take)
+        let took = self.fill_buf()?.read(buffer)?;
+        self.consume(took);
+        Ok(took)
     }
 }
 

@@ -20,8 +20,9 @@ const WINDOW: u64 = 2 << 20;
 /// changes under the map can make two readings of it differ; a page that is cut
 /// off, or that a failing disk cannot deliver, ends the process with `SIGBUS`. Only
 /// [`Source`](super::Source) holds a map, and it hands out copies of small pieces
-/// and windows that are looked at at once. It maps what nobody else can reach, and other files for a
-/// caller who promises so: [`MapChoice::Always`](super::MapChoice::Always).
+/// and windows that are looked at at once. It maps what nobody else can reach, and
+/// other files for a caller who promises so:
+/// [`MapChoice::Always`](super::MapChoice::Always).
 #[derive(Debug)]
 pub(super) struct Map(Mmap);
 

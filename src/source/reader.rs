@@ -65,11 +65,9 @@ impl BufRead for SpanReader {
 
 impl Read for SpanReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let bytes = self.fill_buf()?;
-        let take = bytes.len().min(buffer.len());
-        buffer[..take].copy_from_slice(&bytes[..take]);
-        self.consume(take);
-        Ok(take)
+        let took = self.fill_buf()?.read(buffer)?;
+        self.consume(took);
+        Ok(took)
     }
 }
 

@@ -5,11 +5,9 @@ use std::path::Path;
 
 use clap::ArgMatches;
 use ocitar::archive::{Access, Archive};
-use ocitar::diagnostics::Severity;
 use ocitar::edit::{Edit, RenameRules};
-use ocitar::error::{Code, Error, Result};
+use ocitar::error::{Error, Result};
 use ocitar::text::size;
-use ocitar::verify::Report;
 use ocitar::write::Written;
 use serde_json::json;
 
@@ -63,7 +61,7 @@ pub fn run(
         && archive.findings().fatal_one().is_none();
     if verb.writing.verify
         && !at_once
-        && let Err(code) = verified(&archive, common, printer)
+        && let Err(code) = verify::sound(&archive, common, printer)
     {
         return Ok(code);
     }
@@ -74,7 +72,7 @@ pub fn run(
     // What is wrong with the archive comes before what is with the rules.
     if edit.is_err()
         && at_once
-        && let Err(code) = verified(&archive, common, printer)
+        && let Err(code) = verify::sound(&archive, common, printer)
     {
         return Ok(code);
     }
@@ -95,14 +93,14 @@ pub fn run(
             Some(how) => in_place::write(&plan, &verb.input, how, &options, printer),
             None if at_once => {
                 let verify = verify::options(common);
-                let done = plan.write_verified_to(output, &archive, &verify, &options);
-                if let Ok((report, None)) = &done {
-                    bar.finish();
-                    return Ok(unsound(&archive, report, printer));
+                match plan.write_verified_to(output, &archive, &verify, &options) {
+                    Ok((_, Some(written))) => Ok(written),
+                    Ok((report, None)) => {
+                        bar.finish();
+                        return Ok(verify::unsound(&archive, &report, printer));
+                    }
+                    Err(error) => Err(error),
                 }
-                done.and_then(|(_, written)| {
-                    written.ok_or_else(|| Error::new(Code::Bug, "verified and not written"))
-                })
             }
             None => plan.write_to(output, &options),
         }
@@ -111,17 +109,6 @@ pub fn run(
     let changes = Changes { archive: &archive, list: &list, rules: &rules };
     summary(&changes, &written?, verb, printer)?;
     Ok(0)
-}
-
-/// Verifies; when something is wrong it was said, and there is the exit code.
-fn verified(archive: &Archive, common: &Common, printer: &Printer) -> Result<(), u8> {
-    let report = verify::check(archive, &verify::options(common), common);
-    if report.is_ok() { Ok(()) } else { Err(unsound(archive, &report, printer)) }
-}
-
-fn unsound(archive: &Archive, report: &Report, printer: &Printer) -> u8 {
-    printer.findings(archive.label(), &report.findings, Severity::Error);
-    report.findings.exit_code()
 }
 
 fn dry_run(

@@ -56,6 +56,19 @@ pub fn check(archive: &Archive, options: &VerifyOptions, common: &Common) -> Rep
     report
 }
 
+/// Verifies what is about to be written; when something is wrong it was said, and
+/// there is the exit code.
+pub fn sound(archive: &Archive, common: &Common, printer: &Printer) -> Result<(), u8> {
+    let report = check(archive, &options(common), common);
+    if report.is_ok() { Ok(()) } else { Err(unsound(archive, &report, printer)) }
+}
+
+/// Says what is wrong; gives the exit code.
+pub fn unsound(archive: &Archive, report: &Report, printer: &Printer) -> u8 {
+    printer.findings(archive.label(), &report.findings, Severity::Error);
+    report.findings.exit_code()
+}
+
 fn print(archive: &Archive, report: &Report, printer: &Printer) -> Result<()> {
     if !printer.quiet {
         let rows: Vec<Vec<String>> = report.images.iter().map(row).collect();

@@ -7,7 +7,6 @@ use std::path::Path;
 
 use ocitar::archive::{Access, Archive};
 use ocitar::compress::{Codec, Compression};
-use ocitar::diagnostics::Severity;
 use ocitar::error::{Code, Error, Result};
 use ocitar::plan::Plan;
 use ocitar::text::printable;
@@ -93,12 +92,10 @@ pub fn open(
     printer: &Printer,
 ) -> Result<std::result::Result<Archive, u8>> {
     let archive = crate::open(input, Access::Whole, common, tmpdir)?;
-    if writing.verify {
-        let report = verify::check(&archive, &verify::options(common), common);
-        if !report.is_ok() {
-            printer.findings(archive.label(), &report.findings, Severity::Error);
-            return Ok(Err(report.findings.exit_code()));
-        }
+    if writing.verify
+        && let Err(code) = verify::sound(&archive, common, printer)
+    {
+        return Ok(Err(code));
     }
     let archive = archive.check()?;
     printer.warnings(archive.label(), archive.findings());
