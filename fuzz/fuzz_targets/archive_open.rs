@@ -7,7 +7,6 @@ use ocitar::archive::{Access, Archive};
 use ocitar::compress::Compression;
 use ocitar::error::Code;
 use ocitar::progress::Silent;
-use ocitar::verify::VerifyOptions;
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
     ocitar_fuzz::mutate_tar(data, size, max_size, seed, true)
@@ -41,9 +40,7 @@ fuzz_target!(|data: &[u8]| {
             "{error}"
         ),
     }
-    let mut options = VerifyOptions::default();
-    options.jobs = Some(1);
-    let report = first.verify(&options, &Silent);
+    let report = first.verify(&ocitar_fuzz::one_thread(), &Silent);
     assert_eq!(report.is_ok(), report.findings.exit_code() == 0);
     assert!(report.findings.len() >= first.findings().len());
     for image in first.images() {

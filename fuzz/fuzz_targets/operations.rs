@@ -10,7 +10,6 @@ use ocitar::archive::{Archive, Format};
 use ocitar::bundle::{Bundle, GatherOptions, Layout, Output, Platforms, Selection, SplitBy};
 use ocitar::error::{Class, Code, Error, Result};
 use ocitar::progress::Silent;
-use ocitar::verify::VerifyOptions;
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
     ocitar_fuzz::mutate_tar(data, size, max_size, seed, true)
@@ -25,8 +24,8 @@ fuzz_target!(|data: &[u8]| {
     let bytes = bytes(&out);
 
     let new = ocitar_fuzz::open(&bytes).and_then(Archive::check).expect("what was written opens");
-    let is_sound = archive.verify(&options(), &Silent).is_ok();
-    let report = new.verify(&options(), &Silent);
+    let is_sound = archive.verify(&ocitar_fuzz::one_thread(), &Silent).is_ok();
+    let report = new.verify(&ocitar_fuzz::one_thread(), &Silent);
     assert!(report.is_ok() || !is_sound, "{:?}", report.findings);
     for image in out.images() {
         assert!(image.names.iter().all(|name| !new.find(name).is_empty()), "{:?}", image.names);
@@ -98,19 +97,5 @@ fn gather() -> GatherOptions {
 }
 
 fn bytes(out: &Output<'_>) -> Vec<u8> {
-    let plan = out.plan().expect("a plan of what was laid out");
-    let mut all = Vec::new();
-    plan.visit(&mut |chunk| {
-        all.extend_from_slice(chunk);
-        Ok(())
-    })
-    .unwrap();
-    assert_eq!(all.len() as u64, plan.len(), "the length a plan states");
-    all
-}
-
-fn options() -> VerifyOptions {
-    let mut options = VerifyOptions::default();
-    options.jobs = Some(1);
-    options
+    ocitar_fuzz::written(&out.plan().expect("a plan of what was laid out"))
 }

@@ -8,10 +8,8 @@ use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 use ocitar::archive::Archive;
 use ocitar::edit::{Outcome, RenameRules, Rule};
 use ocitar::error::Class;
-use ocitar::plan::Plan;
 use ocitar::progress::Silent;
 use ocitar::tarball::{Kind, Marker};
-use ocitar::verify::VerifyOptions;
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
     ocitar_fuzz::mutate_tar(data, size, max_size, seed, true)
@@ -19,7 +17,7 @@ fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
 
 fuzz_target!(|data: &[u8]| {
     let Ok(archive) = ocitar_fuzz::open(data).and_then(Archive::check) else { return };
-    let same = bytes(&archive.edit().plan().unwrap());
+    let same = ocitar_fuzz::written(&archive.edit().plan().unwrap());
     let end = archive.tar().unwrap().end();
     if end.marker == Marker::Full && archive.compression() == ocitar::compress::Compression::None {
         assert_eq!(same, &data[..end.padding as usize], "a plan without an edit");
@@ -34,7 +32,7 @@ fuzz_target!(|data: &[u8]| {
     let changes = edit.renaming().unwrap().changes().to_vec();
     let dropped = edit.renaming().unwrap().dropped().count();
     let out = match edit.plan() {
-        Ok(plan) => bytes(&plan),
+        Ok(plan) => ocitar_fuzz::written(&plan),
         Err(error) => return assert!(error.class() != Class::Bug, "{error}"),
     };
     if dropped > 0 && dropped == archive.images().len() {
@@ -83,7 +81,7 @@ fuzz_target!(|data: &[u8]| {
     assert!(
         severity(&new) <= severity(&archive),
         "worse: {:?}",
-        new.verify(&options(), &Silent).findings
+        new.verify(&ocitar_fuzz::one_thread(), &Silent).findings
     );
 });
 
@@ -102,23 +100,6 @@ fn rules(sum: u8) -> RenameRules {
     })
 }
 
-fn bytes(plan: &Plan) -> Vec<u8> {
-    let mut all = Vec::new();
-    plan.visit(&mut |chunk| {
-        all.extend_from_slice(chunk);
-        Ok(())
-    })
-    .unwrap();
-    assert_eq!(all.len() as u64, plan.len(), "the length a plan states");
-    all
-}
-
-fn options() -> VerifyOptions {
-    let mut options = VerifyOptions::default();
-    options.jobs = Some(1);
-    options
-}
-
 fn severity(archive: &Archive) -> Option<ocitar::diagnostics::Severity> {
-    archive.verify(&options(), &Silent).findings.worst()
+    archive.verify(&ocitar_fuzz::one_thread(), &Silent).findings.worst()
 }

@@ -313,3 +313,22 @@ fn hex_of(name: &[u8]) -> Option<usize> {
     };
     name[start..start + 64].iter().all(u8::is_ascii_hexdigit).then_some(start)
 }
+
+/// What a plan writes.
+pub fn written(plan: &ocitar::plan::Plan) -> Vec<u8> {
+    let mut all = Vec::new();
+    plan.visit(&mut |chunk| {
+        all.extend_from_slice(chunk);
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(all.len() as u64, plan.len(), "the length a plan states");
+    all
+}
+
+/// Verification on the fuzzer's own thread.
+pub fn one_thread() -> ocitar::verify::VerifyOptions {
+    let mut options = ocitar::verify::VerifyOptions::default();
+    options.jobs = Some(1);
+    options
+}
