@@ -7,7 +7,8 @@
 use std::fs;
 use std::path::Path;
 
-use ocitar::archive::{Access, Archive, OpenOptions};
+use ocitar::archive::{Access, Archive, Format, OpenOptions};
+use ocitar::bundle::{Bundle, GatherOptions, Layout, Platforms, Selection};
 use ocitar::diagnostics::Severity;
 use ocitar::edit::{RenameRules, Rule};
 use ocitar::error::{Class, Error};
@@ -114,6 +115,42 @@ fn archives_retag_as_sound_as_they_were() {
                 };
                 assert!(worst(&new) <= worst(&archive), "{what}: {:?}", verify(&new).findings);
             }
+        }
+    }
+}
+
+#[test]
+fn archives_are_written_as_sound_as_they_were() {
+    for (name, code, bytes) in finds("operations") {
+        for (format, lenient) in [Format::Oci, Format::Docker, Format::Hybrid]
+            .into_iter()
+            .flat_map(|format| [false, true].map(|lenient| (format, lenient)))
+        {
+            let what = format!("{name} as {format}, lenient {lenient}");
+            let archive = OpenOptions::new().open_bytes("find", bytes.clone());
+            let archive = archive.and_then(Archive::check).unwrap();
+            let bundle = Bundle::gather(&[&archive], &GatherOptions::new(), &Silent);
+            let selection = Selection::new().lenient(lenient).platforms(Platforms::All);
+            let bundle = bundle.and_then(|bundle| bundle.select(&selection));
+            let out = bundle.and_then(|bundle| bundle.output(&Layout::new(format)));
+            let out = match out {
+                Ok(out) => out,
+                Err(error) => {
+                    let class = error.class();
+                    assert!(matches!(class, Class::Content | Class::Usage), "{what}: {error}");
+                    continue;
+                }
+            };
+            let mut written = Vec::new();
+            out.plan()
+                .unwrap()
+                .visit(&mut |chunk| {
+                    written.extend_from_slice(chunk);
+                    Ok(())
+                })
+                .unwrap();
+            let new = OpenOptions::new().open_bytes("output", written).and_then(Archive::check);
+            assert!(verify(&new.unwrap()).findings.exit_code() <= code, "{what}");
         }
     }
 }

@@ -72,6 +72,9 @@ fuzz_target!(|data: &[u8]| {
             bytes.len(),
             report.findings
         ),
+        // zstd itself takes a compressed block of no bytes for an empty one; the format
+        // wants a literals header there, and others fail for it.
+        Err(error) if error.contains("LiteralsSectionParseError(GetBitsError") => {}
         // It was decompressed to the end when there is a diff ID to compare.
         Err(error) => assert!(
             !codes.is_empty() && !codes.contains(&Code::DiffIdMismatch),

@@ -100,7 +100,7 @@ fn missing_part(archive: &Archive) -> Option<&'static str> {
     // Producers that write either of these write `repositories` for every tag.
     let wants_repositories = has_tags
         && (items.iter().any(|item| item.has_layer_sources)
-            || archive.store.entries().any(|entry| entry.name.ends_with("/VERSION")));
+            || archive.store.file_names().any(|name| name.ends_with("/VERSION")));
     match archive.format() {
         None if has("oci-layout") => Some("index.json"),
         None => Some("manifest.json"),
@@ -117,14 +117,13 @@ fn missing_part(archive: &Archive) -> Option<&'static str> {
 fn no_documents(archive: &Archive) -> Error {
     let message = "no index.json, manifest.json or repositories: not an image archive";
     let error = Error::new(Code::Format, message);
-    let elsewhere = archive.store.entries().find(|entry| {
-        let file = entry.name.rsplit('/').next();
+    let elsewhere = archive.store.file_names().find(|name| {
+        let file = name.rsplit('/').next();
         matches!(file, Some("manifest.json" | "index.json"))
     });
     match elsewhere {
-        Some(entry) => error.hint(format!(
-            "\"{}\" stands in a folder: pack the archive again from inside it",
-            entry.name
+        Some(name) => error.hint(format!(
+            "\"{name}\" stands in a folder: pack the archive again from inside it"
         )),
         None => error.hint("what `docker export` writes is a file system, not an image; `docker save` writes images"),
     }

@@ -22,6 +22,7 @@ mod stream;
 mod v1;
 pub(crate) mod view;
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
@@ -307,26 +308,31 @@ impl Archive {
     /// configurations and layers, each once.
     #[must_use]
     pub fn files_of(&self, image: &Image) -> Vec<Entry> {
-        let mut files = match &image.target {
-            Target::Manifest(top) => self.files_below(&top.digest),
-            _ => Vec::new(),
-        };
+        self.distinct_files_of(image).into_iter().map(Cow::into_owned).collect()
+    }
+
+    fn distinct_files_of<'a>(&'a self, image: &'a Image) -> Vec<Cow<'a, Entry>> {
+        let mut files = Vec::new();
+        if let Target::Manifest(top) = &image.target {
+            files.extend(self.files_below(&top.digest).into_iter().map(Cow::Borrowed));
+        }
         for manifest in &image.manifests {
-            files.extend(manifest.config_entry().cloned());
-            files.extend(manifest.layers().iter().filter_map(|layer| layer.entry().cloned()));
+            let layers = manifest.layers().iter().filter_map(Layer::entry);
+            files.extend(manifest.config_entry().into_iter().chain(layers).map(Cow::Borrowed));
         }
         for item in &image.items {
             let item = &self.documents.items[*item];
             let paths = item.layers.iter().chain([&item.config]);
-            files.extend(paths.filter_map(|path| self.store.find(path).ok().flatten()));
+            let found = paths.filter_map(|path| self.store.find(path).ok().flatten());
+            files.extend(found.map(Cow::Owned));
         }
-        files.sort_by(|a, b| a.name.cmp(&b.name));
+        files.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         files.dedup_by(|a, b| a.name == b.name);
         files
     }
 
     /// The files present of the graph below a digest, its own included.
-    pub(crate) fn files_below(&self, digest: &Digest) -> Vec<Entry> {
+    pub(crate) fn files_below(&self, digest: &Digest) -> Vec<&Entry> {
         let mut files = Vec::new();
         let mut seen = HashSet::new();
         let mut stack = vec![*digest];
@@ -334,7 +340,7 @@ impl Archive {
             let Some(node) = self.graph.get(&digest).filter(|_| seen.insert(digest)) else {
                 continue;
             };
-            files.extend(node.entry.clone());
+            files.extend(&node.entry);
             match &node.content {
                 Content::Index(index) => stack.extend(index.manifests.iter().map(|d| d.digest)),
                 Content::Manifest(manifest) => {
@@ -350,7 +356,7 @@ impl Archive {
     /// Bytes of an image's files that are present, each counted once.
     #[must_use]
     pub fn size_of(&self, image: &Image) -> u64 {
-        self.files_of(image).iter().map(|entry| entry.span.len).sum()
+        self.distinct_files_of(image).iter().map(|entry| entry.span.len).sum()
     }
 
     /// What is wrong with content that is embedded in descriptors.

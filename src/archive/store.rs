@@ -86,6 +86,19 @@ impl Store {
         }
     }
 
+    /// The names of the regular files, in file order.
+    pub(crate) fn file_names(&self) -> Box<dyn Iterator<Item = &str> + '_> {
+        match self {
+            Store::Tar(tar) => {
+                let files = tar.index.members().iter().filter(|m| m.kind == Kind::File);
+                Box::new(files.map(|member| &*member.name))
+            }
+            Store::Directory(directory) => {
+                Box::new(directory.files.iter().map(|(name, _)| &**name))
+            }
+        }
+    }
+
     /// The digests of which there is a file, or a link, by name.
     pub(crate) fn blobs(&self) -> Box<dyn Iterator<Item = Digest> + '_> {
         match self {

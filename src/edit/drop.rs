@@ -37,7 +37,7 @@ pub(super) fn members(archive: &Archive, renaming: &Renaming) -> Gone {
     let mut doomed: HashSet<Box<str>> = files(archive, &dropped);
     for at in referrers(archive, renaming) {
         let digest = archive.documents.tops[at].digest;
-        doomed.extend(archive.files_below(&digest).into_iter().map(|entry| entry.name));
+        doomed.extend(archive.files_below(&digest).into_iter().map(|entry| entry.name.clone()));
     }
     let Some(tar) = archive.store.tar() else {
         gone.files = doomed;

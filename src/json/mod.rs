@@ -147,17 +147,23 @@ impl Gate<'_> {
 
     /// The string that starts here, decoded.
     fn string(&mut self) -> Result<Box<str>> {
+        let rest = self.text.get(self.at + 1..).unwrap_or_default();
+        let len = rest.bytes().position(|byte| matches!(byte, b'"' | b'\\')).unwrap_or(rest.len());
+        if rest.as_bytes().get(len) == Some(&b'"') {
+            // Nothing is escaped, as in nearly all: the text is the string.
+            self.at += len + 2;
+            return Ok(rest[..len].into());
+        }
         let mut is_escaped = false;
-        let is_end = |byte: &u8| match byte {
+        let is_end = |byte: u8| match byte {
             _ if std::mem::take(&mut is_escaped) => false,
             b'\\' => {
                 is_escaped = true;
                 false
             }
-            byte => *byte == b'"',
+            byte => byte == b'"',
         };
-        let rest = self.text.as_bytes().get(self.at + 1..).unwrap_or_default();
-        let len = rest.iter().position(is_end).map_or(rest.len() + 1, |end| end + 2);
+        let len = rest.bytes().position(is_end).map_or(rest.len() + 1, |end| end + 2);
         let text = self.text.get(self.at..self.at + len).unwrap_or_default();
         self.at += len;
         serde_json::from_str(text).map_err(|e| syntax(&e))

@@ -4,6 +4,8 @@
 //! equal ones and ends at what readers treat differently. A prediction needs
 //! what it leaves out, so the headers are walked once more, without judging.
 
+use std::borrow::Cow;
+
 use crate::archive::Archive;
 use crate::archive::store::Store;
 use crate::limits::Limits;
@@ -162,7 +164,8 @@ impl<'a> Walk<'a> {
             return Err(End::Broken("more members than the limit"));
         }
         let pax = std::mem::take(&mut self.pax);
-        let name = pax.path.or(self.long_name.take()).unwrap_or_else(|| header.name());
+        let name = pax.path.or(self.long_name.take());
+        let name = name.map_or_else(|| header.name(), Cow::Owned);
         let link = pax.link_path.or(self.long_link.take()).unwrap_or_else(|| header.link_name());
         let kind = match flag {
             0 if name.ends_with(b"/") => Kind::Directory,
@@ -174,8 +177,8 @@ impl<'a> Walk<'a> {
             b'7' => Kind::Contiguous,
             _ => Kind::Unknown,
         };
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into();
-        self.members.push(Member { name: text(name), link: text(link), kind, body, size });
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into();
+        self.members.push(Member { name: text(&name), link: text(&link), kind, body, size });
         Ok(())
     }
 }

@@ -5,6 +5,9 @@
 //! (inside every daemon), GNU tar, libarchive and Python differ on blanks,
 //! signs, base-256 and on which magic may carry a name prefix.
 
+use std::borrow::Cow;
+use std::ffi::CStr;
+
 use crate::error::{Code, Error, Result};
 
 /// Bytes of a tar block, and of a header.
@@ -109,23 +112,26 @@ impl<'a> Header<'a> {
             ("devminor", 337..345),
         ];
         for (name, range) in fields {
-            number(&self.block[range]).ok_or_else(|| numeric(name))?;
+            let field = &self.block[range];
+            if !is_usual(field) && number(field).is_none() {
+                return Err(numeric(name));
+            }
         }
         let mtime = &self.block[136..148];
-        if number(mtime).is_none() && !is_negative(mtime) {
+        if !is_usual(mtime) && number(mtime).is_none() && !is_negative(mtime) {
             return Err(numeric("mtime"));
         }
         Ok(())
     }
 
     /// The name, prefix joined. Bytes behind the first NUL are not part of it.
-    pub(crate) fn name(&self) -> Vec<u8> {
+    pub(crate) fn name(&self) -> Cow<'a, [u8]> {
         let name = until_nul(&self.block[..100]);
         let prefix = until_nul(&self.block[345..500]);
         if self.dialect == Dialect::Ustar && !prefix.is_empty() {
-            return [prefix, b"/", name].concat();
+            return [prefix, b"/", name].concat().into();
         }
-        name.to_vec()
+        name.into()
     }
 
     pub(crate) fn link_name(&self) -> Vec<u8> {
@@ -159,8 +165,7 @@ fn numeric(field: &str) -> Error {
 }
 
 fn until_nul(field: &[u8]) -> &[u8] {
-    let end = field.iter().position(|b| *b == 0).unwrap_or(field.len());
-    &field[..end]
+    CStr::from_bytes_until_nul(field).map_or(field, CStr::to_bytes)
 }
 
 /// Octal digits between optional spaces and NUL or space to the end (a tab is
@@ -182,6 +187,19 @@ fn number(field: &[u8]) -> Option<Option<u64>> {
         return Some(None);
     }
     octal(field).map(Some)
+}
+
+/// Whether a number is one of [`usual`] or none at all, for where its value is of no
+/// use: every header has seven such fields, which are looked at eight bytes at a time.
+fn is_usual(field: &[u8]) -> bool {
+    // What a byte must not have once `'0'` is taken from it.
+    const DIGITS: u64 = 0xf8f8_f8f8_f8f8_f8f8;
+    const ZEROS: u64 = 0x3030_3030_3030_3030;
+    let Some((digits, last)) = field.split_last_chunk::<8>() else { return false };
+    let last = u64::from_be_bytes(*last);
+    let is_number = (last ^ (ZEROS << 8)) & (DIGITS << 8 | 0xff) == 0
+        && digits.iter().all(|digit| matches!(digit, b'0'..=b'7'));
+    is_number || (last == 0 && digits.iter().all(|byte| *byte == 0))
 }
 
 /// A number as nearly all are written: seven or eleven octal digits, and NUL.
@@ -242,6 +260,21 @@ mod tests {
         ];
         for (field, want) in rows {
             assert_eq!(number(field), want, "{field:?}");
+        }
+    }
+
+    #[test]
+    fn usual_numbers_are_told_by_every_byte() {
+        let blanks = [0; 12];
+        for field in [&b"0123456\0"[..], b"01234567012\0", &blanks[..8], &blanks] {
+            for at in 0..field.len() {
+                for byte in 0..=255 {
+                    let mut field = field.to_vec();
+                    field[at] = byte;
+                    let want = usual(&field).is_some() || field.iter().all(|byte| *byte == 0);
+                    assert_eq!(is_usual(&field), want, "{field:?}");
+                }
+            }
         }
     }
 

@@ -5,6 +5,8 @@
 //! what does not shift the positions of later members becomes a finding and
 //! the scan goes on.
 
+use std::borrow::Cow;
+
 use crate::diagnostics::Diagnostics;
 use crate::error::{Code, Error, Place, Result};
 use crate::limits::{Limit, Limits};
@@ -208,7 +210,8 @@ impl<'l> Scanner<'l> {
                 );
             }
         };
-        let raw = pending.long_name.take().or(pax.path).unwrap_or_else(|| header.name());
+        let raw = pending.long_name.take().or(pax.path);
+        let raw = raw.map_or_else(|| header.name(), Cow::Owned);
         let link = pending.long_link.take().or(pax.link_path);
         self.count_names(raw.len(), link.as_ref().map_or(0, Vec::len))?;
         let is_dir_name = raw.last() == Some(&b'/');
@@ -316,7 +319,8 @@ impl<'l> Scanner<'l> {
             return Err("an empty name");
         }
         let is_odd = if name.is_ascii() {
-            name.bytes().any(|byte| byte.is_ascii_control() || byte == b'\\')
+            // Every byte, without a way out: that is done many at a time.
+            name.bytes().fold(false, |odd, byte| odd | byte.is_ascii_control() | (byte == b'\\'))
         } else {
             name.contains(|c: char| c.is_control() || c == '\\')
         };

@@ -11,6 +11,7 @@ mod in_place;
 mod inspect;
 mod ls;
 mod output;
+mod pipe;
 mod progress;
 mod recover;
 mod report;
@@ -23,7 +24,6 @@ mod stream;
 mod verify;
 mod writing;
 
-use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::process::ExitCode;
@@ -90,7 +90,7 @@ fn guarded(printer: &Printer, work: impl FnOnce() -> Result<u8>) -> u8 {
 fn open(path: &Path, access: Access, common: &Common, tmpdir: Option<&Path>) -> Result<Archive> {
     let options = open_options(common, tmpdir).access(access);
     if path == Path::new("-") {
-        return options.open_stream("stdin", io::stdin());
+        return options.open_stream("stdin", pipe::stdin());
     }
     options.open(path)
 }

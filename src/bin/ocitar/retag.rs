@@ -1,6 +1,5 @@
 //! `ocitar retag`: the main job.
 
-use std::io;
 use std::path::Path;
 
 use clap::ArgMatches;
@@ -16,7 +15,7 @@ use crate::changes::{Changes, Counts};
 use crate::output::{self, Printer};
 use crate::progress::{Bar, catch_signals};
 use crate::rules::rules;
-use crate::{in_place, report, stream, verify, writing};
+use crate::{in_place, pipe, report, stream, verify, writing};
 
 pub fn run(
     verb: &Retag,
@@ -86,7 +85,7 @@ pub fn run(
     let bar = Bar::new(common, if at_once { "verifying and writing" } else { "writing" });
     let options = options.codec(codec).progress(&bar);
     let written = if to_stdout {
-        plan.write_stream(&mut io::stdout().lock(), &options)
+        pipe::stdout().and_then(|mut out| plan.write_stream(&mut out, &options))
     } else {
         catch_signals()?;
         match verb.in_place {

@@ -1,6 +1,5 @@
 //! `ocitar retag` of a pipe or a compressed file: one pass.
 
-use std::io;
 use std::path::Path;
 
 use ocitar::compress::Codec;
@@ -13,7 +12,7 @@ use crate::changes::Changes;
 use crate::output::Printer;
 use crate::progress::{Bar, catch_signals};
 use crate::retag::summary;
-use crate::writing;
+use crate::{pipe, writing};
 
 /// Whether an input is read in one pass.
 pub fn applies(input: &Path) -> Result<bool> {
@@ -38,16 +37,16 @@ pub fn run(
         options = options.codec(codec);
     }
     let streamed = if verb.output == dash {
-        let mut out = io::stdout().lock();
+        let mut out = pipe::stdout()?;
         if verb.input == dash {
-            pass.write_stream("stdin", io::stdin(), &mut out, &options)
+            pass.write_stream("stdin", pipe::stdin(), &mut out, &options)
         } else {
             pass.write_file(&verb.input, &mut out, &options)
         }
     } else {
         catch_signals()?;
         if verb.input == dash {
-            pass.write_stream_to("stdin", io::stdin(), &verb.output, &options)
+            pass.write_stream_to("stdin", pipe::stdin(), &verb.output, &options)
         } else {
             pass.write_to(&verb.input, &verb.output, &options)
         }

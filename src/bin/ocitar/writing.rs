@@ -15,7 +15,7 @@ use ocitar::write::{WriteOptions, Written};
 use crate::args::{Common, Writing};
 use crate::output::Printer;
 use crate::progress::{Bar, catch_signals};
-use crate::verify;
+use crate::{pipe, verify};
 
 impl Writing {
     /// What an output is to be compressed with, where the command line says so:
@@ -112,7 +112,7 @@ pub fn write(
     let bar = Bar::new(common, "writing");
     let options = options.progress(&bar);
     let written = if output == Path::new("-") {
-        plan.write_stream(&mut io::stdout().lock(), &options)
+        pipe::stdout().and_then(|mut out| plan.write_stream(&mut out, &options))
     } else {
         catch_signals()?;
         plan.write_to(output, &options)
