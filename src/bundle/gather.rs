@@ -103,7 +103,8 @@ impl<'a> Bundle<'a> {
     ///
     /// `E_NO_MATCH` when a reference leads to no image, `E_NAME_COLLISION`,
     /// `E_BLOB_MISSING`, `E_DIFFID_MISMATCH` and `E_MEDIATYPE` for an image that
-    /// no manifest can be made for, `N_DOCKER_V1` for archives without
+    /// no manifest can be made for, `E_MEDIATYPE` for a manifest to which two media
+    /// types are given, `N_DOCKER_V1` for archives without
     /// configurations, `E_TAR_TRAILING`, what is wrong with embedded content, and
     /// the errors of reading.
     pub fn gather(
@@ -149,7 +150,7 @@ impl<'a> Bundle<'a> {
         images: Vec<BundleImage>,
         on_conflict: OnConflict,
     ) -> Result<Vec<BundleImage>> {
-        let mut united = joined(images);
+        let mut united = joined(images)?;
         let mut owner: HashMap<String, usize> = HashMap::new();
         let mut loses: BTreeMap<usize, HashSet<String>> = BTreeMap::new();
         for at in 0..united.len() {
@@ -222,19 +223,23 @@ impl<'a> Bundle<'a> {
 }
 
 /// Images with one digest as one.
-pub(super) fn joined(images: Vec<BundleImage>) -> Vec<BundleImage> {
+///
+/// # Errors
+///
+/// `E_MEDIATYPE` when they give it two media types, which is no archive to a reader.
+pub(super) fn joined(images: Vec<BundleImage>) -> Result<Vec<BundleImage>> {
     let mut joined: Vec<BundleImage> = Vec::new();
     let mut by_digest: HashMap<Digest, usize> = HashMap::new();
     for image in images {
         match by_digest.get(&image.root.digest) {
-            Some(at) => joined[*at].join(image),
+            Some(at) => joined[*at].join(image)?,
             None => {
                 by_digest.insert(image.root.digest, joined.len());
                 joined.push(image);
             }
         }
     }
-    joined
+    Ok(joined)
 }
 
 impl BundleImage {
@@ -244,7 +249,12 @@ impl BundleImage {
         (name.is_none(), name, self.root.digest)
     }
 
-    fn join(&mut self, other: BundleImage) {
+    fn join(&mut self, other: BundleImage) -> Result<()> {
+        let [own, others] = [&self.root, &other.root].map(|root| &root.media_type);
+        if own != others {
+            let message = format!("{} under two media types", self.root.digest);
+            return Err(Error::new(Code::MediaType, message).expected_found(own, others));
+        }
         // Where one archive has the manifest it is not new.
         if self.is_made() {
             self.before = other.before;
@@ -268,6 +278,7 @@ impl BundleImage {
         self.follows &= other.follows;
         let new = other.gone.into_iter().filter(|gone| !self.gone.contains(gone));
         self.gone.extend(new.collect::<Vec<_>>());
+        Ok(())
     }
 
     /// Whether its manifest was made for it.

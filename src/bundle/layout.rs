@@ -114,7 +114,6 @@ impl<'a> Bundle<'a> {
     /// # Errors
     ///
     /// `E_SIZE_MISMATCH` when a blob is not of the size its descriptor says,
-    /// `E_MEDIATYPE` when an index states another type for a manifest than it gets,
     /// `E_PLATFORM_MISSING` when no image has the default platform. When docker's
     /// format alone is wanted: `E_PLATFORM_CHOICE` of an image with several
     /// platforms, `E_NO_MATCH` of one with none that runs, `E_REFERRER` for
@@ -227,15 +226,7 @@ impl<'a> Bundle<'a> {
 
     /// Every blob the OCI view leads to and the inputs hold.
     fn add_graphs(&self, all: &mut BTreeMap<String, Blob>) -> Result<()> {
-        let mut types = HashMap::new();
         for image in &self.images {
-            // What a reader of the output would take for two things.
-            let Descriptor { digest, media_type, .. } = &image.root;
-            let first = *types.entry(digest).or_insert(media_type);
-            if first != media_type {
-                let message = format!("{digest} under two media types");
-                return Err(Error::new(Code::MediaType, message).expected_found(first, media_type));
-            }
             let leaves = image.leaves.iter().map(|leaf| &leaf.descriptor);
             self.add_graph(&image.root, leaves, all)?;
         }

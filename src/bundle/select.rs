@@ -275,7 +275,7 @@ impl<'a> Bundle<'a> {
             }
         }
         // Images of one manifest that were named by several indexes.
-        bundle.images = joined(images);
+        bundle.images = joined(images)?;
         if selection.attestations == Attestations::Drop {
             bundle.drop_attached();
         }
