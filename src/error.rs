@@ -260,6 +260,8 @@ codes! {
     Version = "N_VERSION", Content;
     /// More history than layers, which classic docker refuses.
     History = "N_HISTORY", Content;
+    /// An index states another platform for an image than its configuration.
+    PlatformOdd = "N_PLATFORM", Content;
     /// A name in the archive that is not a reference every consumer takes.
     NameOdd = "N_NAME_ODD", Content;
     /// The two views of the archive hold different, but not contradicting, entries.

@@ -5,7 +5,8 @@
 mod support;
 
 use support::image::{
-    Descriptor, Image, Layer, OCI_CONFIG, OCI_MANIFEST, Packing, blob, manifest, pack,
+    Descriptor, Image, Layer, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, Packing, blob, index, manifest,
+    pack,
 };
 use support::oci::layout;
 use support::run::{Room, arg, ocitar};
@@ -85,6 +86,35 @@ fn layers_of_unknown_types_are_named() {
                 && line.contains("E_MEDIATYPE")
         });
         assert_eq!(warned, warns, "{layer_type} {config_type}: {}", run.err);
+    }
+}
+
+#[test]
+fn platforms_that_an_index_has_wrong_are_named() {
+    let room = Room::new();
+    let layer = || vec![Layer::new("x", Packing::Plain)];
+    let image = Image::new("linux/amd64", layer());
+    let unknown = Image::new("unknown/unknown", layer());
+    let rows = [
+        (&image, "linux/amd64", false),
+        (&image, "linux/arm64", true),
+        (&image, "windows/amd64", true),
+        // Configurations rarely have the variant that an index has.
+        (&image, "linux/amd64/v2", false),
+        (&unknown, "linux/amd64", false),
+    ];
+    for (image, stated, warns) in rows {
+        let index = index(&[image.descriptor().platform(stated)]);
+        let mut files = image.blobs();
+        files.push(blob(&index));
+        let top = Descriptor::new(OCI_INDEX, &index).named(NAME);
+        let path = room.write("in.tar", layout(files, &[top]).bytes());
+        for verb in ["verify", "ls"] {
+            let run = ocitar([verb, arg(&path)]).ok();
+            let says = format!("expected {stated}, found linux/amd64 [N_PLATFORM]");
+            assert_eq!(run.err.contains(&says), warns, "{stated}: {}", run.err);
+            assert_eq!(run.err.is_empty(), !warns, "{stated}: {}", run.err);
+        }
     }
 }
 

@@ -3,9 +3,10 @@
 
 use crate::archive::names::{NameSite, is_no_name};
 use crate::archive::store::CONTROL_FILES;
-use crate::archive::{Archive, Format, ManifestKind, oci};
+use crate::archive::{Archive, Format, Image, ManifestKind, oci};
 use crate::diagnostics::{Diagnostics, Severity};
 use crate::error::{Code, Error, Place};
+use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::tarball::Marker;
 
@@ -22,6 +23,7 @@ pub(super) fn check(archive: &Archive, findings: &mut Diagnostics) {
     check_tags(archive, findings);
     check_digest_names(archive, findings);
     check_history(archive, findings);
+    check_platforms(archive, findings);
 }
 
 /// A control file under an absolute name: docker, which unpacks the archive
@@ -181,6 +183,27 @@ fn check_history(archive: &Archive, findings: &mut Diagnostics) {
             );
             let expected = format!("at most {}", config.diff_ids.len());
             findings.warning(error.expected_found(expected, config.layer_steps).at(place));
+        }
+    }
+}
+
+/// Variants are not compared: most configurations leave out what an index states.
+fn check_platforms(archive: &Archive, findings: &mut Diagnostics) {
+    for manifest in archive.images().iter().flat_map(Image::platforms) {
+        let stated = manifest.descriptor().and_then(|descriptor| descriptor.platform.as_ref());
+        let (Some(stated), Some(config)) = (stated, manifest.config()) else { continue };
+        let [index, config] = [stated, &config.platform].map(Platform::normalized);
+        let says = |platform: &Platform| {
+            !platform.os.is_empty() && !platform.architecture.is_empty() && !platform.is_unknown()
+        };
+        let differ = (&index.os, &index.architecture) != (&config.os, &config.architecture);
+        if says(&index) && says(&config) && differ {
+            let error = Error::new(
+                Code::PlatformOdd,
+                "the index states another platform than the configuration: consumers choose by the one and run the other",
+            );
+            let place = manifest.config_entry().map(|entry| entry.place.clone());
+            findings.warning(error.expected_found(&index, &config).at(place.unwrap_or_default()));
         }
     }
 }
