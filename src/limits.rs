@@ -158,6 +158,11 @@ limits! {
     unpacked: u64 = 128 << 30;
     Unpacked, "unpacked", LimitUnpacked, "decompressed bytes of a blob, or of the archive";
 
+    /// Decompressed bytes of all blobs of an archive that are looked at in one run,
+    /// 1 TiB.
+    unpacked_total: u64 = 1 << 40;
+    UnpackedTotal, "unpacked-total", LimitUnpacked, "decompressed bytes of all blobs of an archive";
+
     /// Base-2 logarithm of the largest zstd window, 27: 128 MiB, what libzstd
     /// accepts without being told otherwise.
     zstd_window_log: u32 = 27;

@@ -40,6 +40,7 @@ fn a_limit_that_is_hit_says_so() {
         ("descriptors=2", "ls", "E_LIMIT_GRAPH"),
         ("layers=1", "ls", "E_LIMIT_LAYERS"),
         ("unpacked=1K", "verify", "E_LIMIT_UNPACKED"),
+        ("unpacked-total=4K", "verify", "E_LIMIT_UNPACKED"),
     ];
     for (setting, verb, id) in rows {
         let (name, _) = setting.split_once('=').unwrap();

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::archive::store::{CONTROL_FILES, Tar};
-use crate::compress::{Facts, Reading, Wanted, decode_error, measure};
+use crate::compress::{Facts, Reading, Total, Wanted, decode_error, measure};
 use crate::diagnostics::{Diagnostics, Severity};
 use crate::digest::{Algorithm, Digest};
 use crate::error::{Code, Error, Result};
@@ -119,7 +119,8 @@ pub(crate) fn pass(
     let limits = options.limits;
     let verify = options.verify;
     let mut input = Forward::new(stream, options);
-    let mut kept = Documents { limits, kept: Kept::default(), left: limits.kept };
+    let total = Total::new(limits);
+    let mut kept = Documents { limits, total: &total, kept: Kept::default(), left: limits.kept };
     // Bodies are told apart by a keyed hash, which nobody can aim at. It costs
     // as much as the copying, so what is passed on goes without.
     let keys = RandomState::new();
@@ -158,6 +159,7 @@ pub(crate) fn pass(
 /// The documents that are kept.
 struct Documents<'l> {
     limits: &'l Limits,
+    total: &'l Total,
     kept: Kept,
     left: u64,
 }
@@ -206,10 +208,10 @@ impl Documents<'_> {
         let mut algorithms = vec![Algorithm::Sha256];
         algorithms.extend(of_path.filter(|algorithm| *algorithm != Algorithm::Sha256));
         let wanted = Wanted { algorithms, content: true, layer: true };
-        let limits = self.limits;
+        let how = Reading::new(self.limits, self.total, &Silent);
         let mut body = Body { input, member, kept: Vec::new(), keeps: None, documents: self };
         let buffered = BufReader::with_capacity(256 << 10, &mut body);
-        let facts = measure(buffered, &wanted, &Reading::new(limits, &Silent))?;
+        let facts = measure(buffered, &wanted, &how)?;
         let Body { kept, keeps, .. } = body;
         if keeps == Some(true) {
             self.kept.push(member.body, kept);

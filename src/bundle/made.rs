@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use crate::archive::graph::Content;
 use crate::archive::{Archive, Descriptor, Entry, Image, ImageManifest, Manifest, Target};
 use crate::bundle::blobs::Blobs;
-use crate::compress::{Compression, Reading, Wanted, measure_span};
+use crate::compress::{Compression, Reading, Total, Wanted, measure_span};
 use crate::digest::{Algorithm, Digest};
 use crate::error::{Code, Error, Result};
 use crate::json::edit::string;
@@ -56,11 +56,12 @@ pub(super) fn measure_layers(
         }
     }
     files.sort_by_key(|(_, entry)| std::cmp::Reverse(entry.span.len));
-    if !files.is_empty() {
-        progress.begin(files.iter().map(|(_, entry)| entry.span.len).sum());
-    }
+    let Some((first, _)) = files.first() else { return Ok(HashMap::new()) };
+    let total = Total::new(first.limits());
+    progress.begin(files.iter().map(|(_, entry)| entry.span.len).sum());
     let results = parallel::map(&files, jobs, |(archive, entry), spare| {
-        let how = Reading { spare: Some(spare), ..Reading::new(archive.limits(), progress) };
+        let how = Reading::new(archive.limits(), &total, progress);
+        let how = Reading { spare: Some(spare), ..how };
         measure(entry, &how)
             .map_err(|error| error.at(entry.place.clone()).in_archive(archive.label()))
     });

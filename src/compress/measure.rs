@@ -1,6 +1,7 @@
 //! One reading of bytes: hashed, and hashed again as what they decompress to.
 
 use std::io::{self, BufRead, Read};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 
@@ -8,7 +9,7 @@ use crate::compress::ahead::{AHEAD, BUFFER, empties, fill};
 use crate::compress::{Compression, Decoder, decode_error};
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::{Code, Result};
-use crate::limits::Limits;
+use crate::limits::{Limit, Limits};
 use crate::parallel::Spare;
 use crate::progress::{Progress, advance};
 use crate::source::Span;
@@ -42,10 +43,21 @@ pub(crate) struct Wanted {
 /// Hears every byte of a file as it is read: where in the file, and the bytes.
 pub(crate) type Tap<'t> = dyn Fn(u64, &[u8]) -> Result<()> + Sync + 't;
 
+/// What all files of a run may still decompress to: [`Limits::unpacked_total`] bytes
+/// when it begins.
+pub(crate) struct Total(AtomicU64);
+
+impl Total {
+    pub(crate) fn new(limits: &Limits) -> Total {
+        Total(AtomicU64::new(limits.unpacked_total))
+    }
+}
+
 /// How bytes are read.
 #[derive(Clone, Copy)]
 pub(crate) struct Reading<'r> {
     pub(crate) limits: &'r Limits,
+    pub(crate) total: &'r Total,
     pub(crate) progress: &'r dyn Progress,
     /// Who else is given what is read. It may be given the same twice.
     pub(crate) tap: Option<&'r Tap<'r>>,
@@ -55,8 +67,22 @@ pub(crate) struct Reading<'r> {
 
 impl<'r> Reading<'r> {
     /// On this thread, for nobody else.
-    pub(crate) fn new(limits: &'r Limits, progress: &'r dyn Progress) -> Reading<'r> {
-        Reading { limits, progress, tap: None, spare: None }
+    pub(crate) fn new(
+        limits: &'r Limits,
+        total: &'r Total,
+        progress: &'r dyn Progress,
+    ) -> Reading<'r> {
+        Reading { limits, total, progress, tap: None, spare: None }
+    }
+
+    /// Reads on from a decoder, as far as the run may go.
+    fn decode(&self, read: impl FnOnce() -> io::Result<usize>) -> Result<usize> {
+        let got = read().map_err(decode_error)?;
+        let less = |left: u64| left.checked_sub(got as u64);
+        match self.total.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less) {
+            Ok(_) => Ok(got),
+            Err(_) => Err(self.limits.exceeded(Limit::UnpackedTotal)),
+        }
     }
 }
 
@@ -75,7 +101,7 @@ pub(crate) fn measure(reader: impl BufRead, wanted: &Wanted, how: &Reading<'_>) 
     if wanted.content && compression != Compression::None {
         let mut content = Content { hasher: Hasher::new(Algorithm::Sha256), layer: layer.take() };
         let decoder = Decoder::new(compression, &mut input, how.limits);
-        unpacked = match decoder.and_then(|decoder| content.read(decoder, how.spare)) {
+        unpacked = match decoder.and_then(|decoder| content.read(decoder, how)) {
             Err(e) if matches!(e.code(), Code::Interrupted | Code::Io | Code::InputChanged) => {
                 return Err(e);
             }
@@ -150,17 +176,18 @@ impl Content {
 
     /// Decompresses to the very end; from when a thread is to be had, while
     /// another one hashes.
-    fn read(&mut self, mut decoder: Decoder<impl Read>, mut spare: Option<&Spare>) -> Result<()> {
+    fn read(&mut self, mut decoder: Decoder<impl Read>, how: &Reading<'_>) -> Result<()> {
+        let mut spare = how.spare;
         let mut buffer = vec![0; BUFFER];
         loop {
             if let Some(_taken) = spare.and_then(Spare::take) {
-                if let Some(done) = self.read_ahead(&mut decoder) {
+                if let Some(done) = self.read_ahead(&mut decoder, how) {
                     return done;
                 }
                 // Where there was none there will be none.
                 spare = None;
             }
-            match decoder.read(&mut buffer).map_err(decode_error)? {
+            match how.decode(|| decoder.read(&mut buffer))? {
                 0 => return Ok(()),
                 got => self.update(&buffer[..got]),
             }
@@ -169,7 +196,11 @@ impl Content {
 
     /// Decompresses on this thread and hashes on another; `None` where there is
     /// no other, and then nothing was read.
-    fn read_ahead(&mut self, decoder: &mut Decoder<impl Read>) -> Option<Result<()>> {
+    fn read_ahead(
+        &mut self,
+        decoder: &mut Decoder<impl Read>,
+        how: &Reading<'_>,
+    ) -> Option<Result<()>> {
         // What is full waits to be hashed; what is empty, to be filled again.
         let (full, fulls) = mpsc::sync_channel::<(Vec<u8>, usize)>(AHEAD);
         let (empty, empties) = empties();
@@ -187,7 +218,7 @@ impl Content {
                 // which only a panic brings about. The scope passes it on.
                 while let Ok(mut buffer) = empties.recv() {
                     buffer.resize(BUFFER, 0);
-                    match fill(decoder, &mut buffer).map_err(decode_error)? {
+                    match how.decode(|| fill(decoder, &mut buffer))? {
                         0 => break,
                         got if full.send((buffer, got)).is_err() => break,
                         _ => {}
@@ -307,7 +338,9 @@ mod tests {
                 let span = Span { source, offset: 0, len: bytes.len() as u64 };
                 for spare in [0, 1] {
                     let (limits, spare) = (Limits::default(), Spare::new(spare));
-                    let how = Reading { spare: Some(&spare), ..Reading::new(&limits, &Silent) };
+                    let total = Total::new(&limits);
+                    let how = Reading::new(&limits, &total, &Silent);
+                    let how = Reading { spare: Some(&spare), ..how };
                     let facts = measure_span(&span, &wanted, &how).unwrap();
                     assert_eq!(facts.raw(Algorithm::Sha256), Some(Digest::of(bytes)), "{at}");
                     let unpacked = facts.unpacked.unwrap();

@@ -17,7 +17,7 @@ use std::path::Path;
 pub(crate) use ahead::read_ahead;
 pub(crate) use decode::{Decoder, decode_error};
 pub(crate) use encode::Encoder;
-pub(crate) use measure::{Facts, Reading, Wanted, measure, measure_span};
+pub(crate) use measure::{Facts, Reading, Total, Wanted, measure, measure_span};
 
 use crate::error::{Code, Error, Result};
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::archive::Archive;
 use crate::archive::store::Store;
-use crate::compress::{Compression, Reading, Wanted, measure_span};
+use crate::compress::{Compression, Reading, Total, Wanted, measure_span};
 use crate::digest::{Algorithm, Digest};
 use crate::error::{Code, Error, Result};
 use crate::json::{self, Node};
@@ -91,8 +91,10 @@ impl<'a> Facts<'a> {
         let mut order: Vec<usize> = (0..members.len()).filter(|at| spans[*at].is_some()).collect();
         order.sort_by_key(|at| std::cmp::Reverse(members[*at].size));
         progress.begin(order.iter().map(|at| members[*at].size).sum());
+        let total = Total::new(archive.limits());
+        let how = Reading::new(archive.limits(), &total, progress);
         let read = parallel::map(&order, jobs, |at, spare| {
-            let how = Reading { spare: Some(spare), ..Reading::new(archive.limits(), progress) };
+            let how = Reading { spare: Some(spare), ..how };
             spans[*at].as_ref().map(|span| content(span, &how)).transpose()
         });
         let mut contents = vec![None; members.len()];

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::archive::store::CONTROL_FILES;
 use crate::archive::{Archive, Entry, Image, ImageManifest, ManifestKind, Target};
-use crate::compress::{Facts, Reading};
+use crate::compress::{Facts, Reading, Total};
 use crate::diagnostics::{Diagnostics, Severity};
 use crate::error::{Code, Error, Place, Result};
 use crate::media_type::MediaClass;
@@ -128,10 +128,11 @@ impl<'a> Verification<'a> {
         tap: Option<&Tap<'_>>,
     ) -> Report {
         let Verification { archive, claims } = self;
+        let total = Total::new(archive.limits());
+        let how = Reading::new(archive.limits(), &total, progress);
         let results = parallel::map(&claims.checked, options.jobs, |check, spare| {
             let tap_file;
-            let mut how =
-                Reading { spare: Some(spare), ..Reading::new(archive.limits(), progress) };
+            let mut how = Reading { spare: Some(spare), ..how };
             if let Some(tap) = tap {
                 tap_file = |at: u64, bytes: &[u8]| tap(&check.entry.span, at, bytes);
                 how.tap = Some(&tap_file);
