@@ -26,7 +26,7 @@ pub struct Cli {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done, 1 content at fault or nothing matched, 2 usage, 3 malformed or
+Exit codes: 0 done, 1 content at fault or nothing matched, 2 usage, 3 malformed or \
 ambiguous archive, 4 a limit was hit, 5 I/O, 70 a bug, 130 and 143 interrupted";
 
 /// The exit codes, and every limit with its default.

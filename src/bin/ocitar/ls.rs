@@ -44,24 +44,40 @@ pub fn run(verb: &Ls, common: &Common, printer: &Printer) -> Result<u8> {
             header.remove(0);
             rows.iter_mut().for_each(|row| drop(row.remove(0)));
         }
-        let mut text = table(&header, &rows);
-        let widest = text.lines().map(|line| line.chars().count()).max();
-        if output::terminal_width().is_some_and(|columns| widest > Some(columns)) {
-            // Too wide for this terminal; what is piped is never cut.
-            let first = header.len() - SHORTENED_FROM_END;
-            for row in &mut rows {
-                row[first] = row[first].trim_start_matches("application/vnd.").to_owned();
-                row[first + 1] = output::short_digest(&row[first + 1]);
-            }
-            text = table(&header, &rows);
-        }
-        output::data(text.as_bytes())?;
+        output::data(fitted(header, rows, output::terminal_width()).as_bytes())?;
     }
     Ok(code)
 }
 
-/// TYPE and DIGEST, which are cut on a narrow terminal, counted from the end.
-const SHORTENED_FROM_END: usize = 4;
+/// The table, in a terminal that is too narrow for it with types and digests cut
+/// short, then without types. What is piped is never cut.
+fn fitted(
+    mut header: Vec<&'static str>,
+    mut rows: Vec<Vec<String>>,
+    width: Option<usize>,
+) -> String {
+    let is_too_wide = |text: &str| {
+        width.is_some_and(|columns| text.lines().any(|line| line.chars().count() > columns))
+    };
+    let mut text = table(&header, &rows);
+    let kind = header.len() - TYPE_FROM_END;
+    if is_too_wide(&text) {
+        for row in &mut rows {
+            row[kind] = row[kind].trim_start_matches("application/vnd.").to_owned();
+            row[kind + 1] = output::short_digest(&row[kind + 1]);
+        }
+        text = table(&header, &rows);
+    }
+    if is_too_wide(&text) {
+        header.remove(kind);
+        rows.iter_mut().for_each(|row| drop(row.remove(kind)));
+        text = table(&header, &rows);
+    }
+    text
+}
+
+/// Where TYPE stands, before DIGEST, SIZE and PLATFORMS.
+const TYPE_FROM_END: usize = 4;
 
 const UNNAMED: &str = "<none>";
 
@@ -132,4 +148,28 @@ fn archive_json(archive: &Archive) -> Value {
         "images": images.collect::<Vec<_>>(),
         "findings": archive.findings().iter().map(finding_json).collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn narrow_terminals_get_less() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        let cells =
+            ["a:1", "application/vnd.oci.image.index.v1+json", &digest, "1 KiB", "linux/arm"];
+        let header = vec!["REF", "TYPE", "DIGEST", "SIZE", "PLATFORMS"];
+        let printed =
+            |width| fitted(header.clone(), vec![cells.map(str::to_owned).to_vec()], width);
+        let rows = [
+            (None, format!("a:1 application/vnd.oci.image.index.v1+json {digest} 1 KiB linux/arm")),
+            (Some(70), "a:1 oci.image.index.v1+json sha256:aaaaaaaaaaaa 1 KiB linux/arm".into()),
+            (Some(60), "a:1 sha256:aaaaaaaaaaaa 1 KiB linux/arm".into()),
+            (Some(10), "a:1 sha256:aaaaaaaaaaaa 1 KiB linux/arm".into()),
+        ];
+        for (width, want) in rows {
+            assert_eq!(printed(width).lines().nth(1), Some(&*want), "{width:?}");
+        }
+    }
 }

@@ -155,7 +155,7 @@ pub fn summary(
         }
     }
     if printer.verbose {
-        printer.say(done.table(None).trim_end());
+        printer.say(done.table(output::talk_width()).trim_end());
     }
     let Counts { retagged, unchanged, dropped } = done.counts();
     printer.say(&format!(
