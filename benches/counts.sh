@@ -13,10 +13,7 @@
 # counts, so the file says what it was made with.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-if [ -z "${OCITAR:-}" ]; then
-  cargo build --release --quiet --locked
-  OCITAR=$(realpath "${CARGO_TARGET_DIR:-target}/release/ocitar")
-fi
+. benches/binary.sh
 kept=$PWD/benches/counts.txt
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT

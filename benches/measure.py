@@ -1,5 +1,7 @@
 """What peers.py and scaling.py share: runs in alternation, places that are gone afterwards, tables."""
+import argparse
 import contextlib
+import json
 import os
 import platform
 import shlex
@@ -18,6 +20,23 @@ MIB = 1 << 20
 
 def say(text):
     print(text, file=sys.stderr, flush=True)
+
+
+def arguments(prog):
+    """A parser of what both runs are told."""
+    parser = argparse.ArgumentParser(prog=prog)
+    parser.add_argument("rounds", nargs="?", type=int, default=5)
+    parser.add_argument("--json", metavar="FILE")
+    parser.add_argument("--svg", metavar="FILE")
+    return parser
+
+
+def save(args, data, draw):
+    """Writes what was measured to the files that were asked for: as it is, and drawn."""
+    if args.json:
+        Path(args.json).write_text(json.dumps(data, indent=1))
+    if args.svg:
+        Path(args.svg).write_text(draw(data))
 
 
 def popen(command, **options):

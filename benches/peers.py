@@ -1,13 +1,11 @@
 """ocitar beside its peers; called by peers.sh, which says how."""
-import argparse
-import json
 import shlex
 import shutil
 import subprocess
 import tarfile
 
 import chart
-from measure import CORES, MIB, ROOT, bench, machine, median, say, seconds, table
+from measure import CORES, MIB, ROOT, arguments, bench, machine, median, save, say, seconds, table
 
 NEW = "registry.example.com/bench:2"
 # Daemons take a minute, and are here to show by how much they differ, not by what percentage.
@@ -237,11 +235,8 @@ def merges(run, size):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="peers.sh")
-    parser.add_argument("rounds", nargs="?", type=int, default=5)
+    parser = arguments("peers.sh")
     parser.add_argument("--size", type=int, default=2048, metavar="MB")
-    parser.add_argument("--json", metavar="FILE")
-    parser.add_argument("--svg", metavar="FILE")
     args = parser.parse_args()
     size = max(args.size, 8)
     with bench() as place:
@@ -262,12 +257,7 @@ def main():
     print(f"\npeak memory of at most {most} MiB, nothing mapped: " + ("missed by " + ", ".join(over) if over else "kept"))
     for note in place.notes:
         print(note)
-    if args.json:
-        with open(args.json, "w") as file:
-            json.dump(data, file, indent=1)
-    if args.svg:
-        with open(args.svg, "w") as file:
-            file.write(chart.bars(data))
+    save(args, data, chart.bars)
 
 
 if __name__ == "__main__":

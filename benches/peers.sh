@@ -11,8 +11,5 @@
 # its chroot. $OCITAR measures another binary than that of this tree.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-if [ -z "${OCITAR:-}" ]; then
-  cargo build --release --quiet --locked
-  OCITAR=$(realpath "${CARGO_TARGET_DIR:-target}/release/ocitar")
-fi
-OCITAR=$OCITAR exec python3 benches/peers.py "$@"
+. benches/binary.sh
+exec python3 benches/peers.py "$@"

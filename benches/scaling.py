@@ -1,20 +1,14 @@
 """Time against size and threads; called by scaling.sh, which says how."""
-import argparse
-import json
-
 import chart
-from measure import MIB, bench, machine, median, say, seconds, table
+from measure import MIB, arguments, bench, machine, median, save, say, seconds, table
 
 NEW = "registry.example.com/bench:2"
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="scaling.sh")
-    parser.add_argument("rounds", nargs="?", type=int, default=5)
+    parser = arguments("scaling.sh")
     parser.add_argument("--sizes", default="100,1000,4000,16000", metavar="MB,MB…")
     parser.add_argument("--verify-all", action="store_true")
-    parser.add_argument("--json", metavar="FILE")
-    parser.add_argument("--svg", metavar="FILE")
     args = parser.parse_args()
     sizes = [int(size) for size in args.sizes.split(",")]
     lines = {}
@@ -48,12 +42,7 @@ def main():
            *((name, *(row.get(size, "-") for size in sizes)) for name, row in cells.items())], left=(0,))
     for note in place.notes:
         print(note)
-    if args.json:
-        with open(args.json, "w") as file:
-            json.dump(data, file, indent=1)
-    if args.svg:
-        with open(args.svg, "w") as file:
-            file.write(chart.curves(data))
+    save(args, data, chart.curves)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,5 @@
 # asked for. Needs 5 GB in /dev/shm (or in $BENCH_DIR); root gets reflinks, on XFS.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-if [ -z "${OCITAR:-}" ]; then
-  cargo build --release --quiet --locked
-  OCITAR=$(realpath "${CARGO_TARGET_DIR:-target}/release/ocitar")
-fi
-OCITAR=$OCITAR exec python3 benches/scaling.py "$@"
+. benches/binary.sh
+exec python3 benches/scaling.py "$@"
