@@ -148,25 +148,23 @@ impl Gate<'_> {
     /// The string that starts here, decoded.
     fn string(&mut self) -> Result<Box<str>> {
         let rest = self.text.get(self.at + 1..).unwrap_or_default();
-        let len = rest.bytes().position(|byte| matches!(byte, b'"' | b'\\')).unwrap_or(rest.len());
-        if rest.as_bytes().get(len) == Some(&b'"') {
-            // Nothing is escaped, as in nearly all: the text is the string.
-            self.at += len + 2;
-            return Ok(rest[..len].into());
-        }
-        let mut is_escaped = false;
+        let (mut is_escaped, mut has_escapes) = (false, false);
         let is_end = |byte: u8| match byte {
             _ if std::mem::take(&mut is_escaped) => false,
             b'\\' => {
-                is_escaped = true;
+                (is_escaped, has_escapes) = (true, true);
                 false
             }
             byte => byte == b'"',
         };
-        let len = rest.bytes().position(is_end).map_or(rest.len() + 1, |end| end + 2);
-        let text = self.text.get(self.at..self.at + len).unwrap_or_default();
-        self.at += len;
-        serde_json::from_str(text).map_err(|e| syntax(&e))
+        let len = rest.bytes().position(is_end).unwrap_or(rest.len());
+        let start = self.at;
+        self.at += len + 2;
+        if !has_escapes {
+            return Ok(rest[..len].into());
+        }
+        serde_json::from_str(self.text.get(start..self.at).unwrap_or_default())
+            .map_err(|e| syntax(&e))
     }
 
     /// The number or literal that starts here.
