@@ -1,7 +1,7 @@
 //! Findings about an archive as a whole, once everything in it has been read:
 //! what is not there, and what importers will stumble over.
 
-use crate::archive::names::{NameSite, is_no_name};
+use crate::archive::names::{Name, NameSite, is_no_name};
 use crate::archive::store::CONTROL_FILES;
 use crate::archive::{Archive, Format, Image, ManifestKind, oci};
 use crate::diagnostics::{Diagnostics, Severity};
@@ -24,6 +24,7 @@ pub(super) fn check(archive: &Archive, findings: &mut Diagnostics) {
     check_digest_names(archive, findings);
     check_history(archive, findings);
     check_platforms(archive, findings);
+    check_views(archive, findings);
 }
 
 /// A control file under an absolute name: docker, which unpacks the archive
@@ -204,6 +205,40 @@ fn check_platforms(archive: &Archive, findings: &mut Diagnostics) {
             );
             let place = manifest.config_entry().map(|entry| entry.place.clone());
             findings.warning(error.expected_found(&index, &config).at(place.unwrap_or_default()));
+        }
+    }
+}
+
+/// Where there are two views: images of the OCI view that the docker view does not
+/// have, and names that one of them does not have. Names with a digest only the OCI
+/// view has a place for.
+fn check_views(archive: &Archive, findings: &mut Diagnostics) {
+    if archive.format() != Some(Format::Hybrid) || archive.documents.items.is_empty() {
+        return;
+    }
+    let mut note = |what: &str, view: &str| {
+        let message = format!("{what} is in {view} only");
+        findings.note(Error::new(Code::ViewsDiffer, message));
+    };
+    for image in archive.images().iter().filter(|image| image.platforms().next().is_some()) {
+        let (in_oci, in_docker) = (!image.descriptors.is_empty(), !image.items.is_empty());
+        if in_oci && !in_docker {
+            note(&image.label(), "index.json");
+        }
+        if !in_oci || !in_docker {
+            continue;
+        }
+        let tagged = |name: &&Name| name.reference().is_some_and(|name| name.digest().is_none());
+        for name in image.names().iter().filter(tagged) {
+            let has = |is_wanted: fn(&NameSite) -> bool| name.sites().iter().any(is_wanted);
+            let by_index =
+                has(|site| matches!(site, NameSite::ImageName { .. } | NameSite::RefName { .. }));
+            let by_items = has(|site| matches!(site, NameSite::RepoTag { .. }));
+            match (by_index, by_items) {
+                (true, false) => note(&name.to_string(), "index.json"),
+                (false, true) => note(&name.to_string(), "manifest.json"),
+                _ => {}
+            }
         }
     }
 }

@@ -181,7 +181,7 @@ impl<'a> Bundle<'a> {
                     leaves[image.sole(&leaves, &layout.prefer, message)?].key()
                 }
             };
-            image.keep(|other| other.key() == leaf);
+            image.keep_only(&leaf);
             let (names, rest): (Vec<_>, Vec<_>) =
                 std::mem::take(&mut image.names).into_iter().partition(BundleName::is_repo_tag);
             image.names = names;
@@ -351,6 +351,10 @@ impl<'a> Bundle<'a> {
         if layers.len() != view.diff_ids.len() || !all.all(|descriptor| is_there(&descriptor)) {
             return None;
         }
+        // No docker has a key.
+        if layers.iter().any(|layer| layer.media_type.is_encrypted()) {
+            return None;
+        }
         // docker 25.0.0 lists plain layers in random order.
         let sorted = |mut list: Vec<Digest>| {
             list.sort_unstable();
@@ -367,11 +371,17 @@ impl<'a> Bundle<'a> {
 
     fn why_nothing_runs(&self, image: &BundleImage) -> Error {
         let label = image.label();
-        let absent = image.leaves.iter().filter(|leaf| leaf.is_image()).find_map(|leaf| {
+        let bad = image.leaves.iter().filter(|leaf| leaf.is_image()).find_map(|leaf| {
             let manifest = self.blobs.manifest(&leaf.descriptor.digest)?;
-            manifest.layers.iter().find(|layer| !self.blobs.has(&layer.digest))
+            let is_bad = |layer: &&Descriptor| {
+                !self.blobs.has(&layer.digest) || layer.media_type.is_encrypted()
+            };
+            manifest.layers.iter().find(is_bad)
         });
-        let message = match absent {
+        let message = match bad {
+            Some(layer) if self.blobs.has(&layer.digest) => {
+                format!("{label}: the layer {} is encrypted, and docker has no key", layer.digest)
+            }
             Some(layer) if layer.is_foreign() => format!(
                 "{label}: the foreign layer {} is not in the archive, and docker's format cannot do without",
                 layer.digest

@@ -123,6 +123,8 @@ pub enum Why {
     Incomplete,
     /// It is none of those that were asked for, nor about one.
     NotAsked,
+    /// There is room for one of each platform, and another one came before it.
+    Twin,
 }
 
 impl Why {
@@ -133,6 +135,7 @@ impl Why {
             Why::Absent => "absent",
             Why::Incomplete => "incomplete",
             Why::NotAsked => "not asked for",
+            Why::Twin => "another of the platform came first",
         }
     }
 }
@@ -327,7 +330,7 @@ impl<'a> Bundle<'a> {
                 let all: Vec<&Leaf> = all.collect();
                 let only = image.sole(&all, selection.specs(), "only one can be named directly")?;
                 let only = all[only].clone();
-                image.keep(|leaf| leaf.key() == only.key());
+                image.keep_only(&only.key());
                 let only = only.descriptor;
                 image.root = made::descriptor(only.media_type, only.digest, only.size);
                 self.replaced.insert(old.digest, image.root.digest);
@@ -390,6 +393,18 @@ impl BundleImage {
             std::mem::take(&mut self.leaves).into_iter().partition(|leaf| stays(leaf));
         self.leaves = stay;
         self.gone.extend(go.iter().map(Gone::of));
+    }
+
+    /// Keeps one of the manifests, where there is room for one.
+    pub(super) fn keep_only(&mut self, only: &LeafKey) {
+        let before = self.gone.len();
+        self.keep(|leaf| leaf.key() == *only);
+        for gone in &mut self.gone[before..] {
+            let is_twin = gone.kind == ManifestKind::Image && gone.platform == only.1;
+            if is_twin && gone.why == Why::NotAsked {
+                gone.why = Why::Twin;
+            }
+        }
     }
 
     /// The position of the one manifest where there is room for one: of several

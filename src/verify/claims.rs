@@ -80,6 +80,9 @@ pub(super) fn collect(archive: &Archive) -> Claims {
             let check = layer.entry().map(|entry| checks.of(entry));
             let own = layer.descriptor().map(|descriptor| descriptor.digest);
             let diff_id = if is_shuffled { own } else { layer.diff_id() };
+            // Its diff ID is that of what only a key opens.
+            let is_encrypted = layer.descriptor().is_some_and(|d| d.media_type.is_encrypted());
+            let diff_id = diff_id.filter(|_| !is_encrypted);
             if let (Some(check), Some(diff_id)) = (check, diff_id) {
                 add(&mut check.diff_ids, diff_id);
             }

@@ -380,12 +380,20 @@ fn check_shape(label: &str, manifest: &ImageManifest, findings: &mut Diagnostics
 }
 
 /// A layer of a type that is no layer's: containerd does not unpack it, and
-/// then misses it among the diff IDs.
+/// then misses it among the diff IDs. And one that only a key opens.
 fn check_layer_types(label: &str, manifest: &ImageManifest, findings: &mut Diagnostics) {
     if manifest.kind() != ManifestKind::Image {
         return;
     }
     let types = manifest.layers().iter().filter_map(|layer| Some(&layer.descriptor()?.media_type));
+    // cosign's signatures are images in all but this, and nobody unpacks them.
+    let types = types.filter(|media_type| !media_type.as_str().starts_with(COSIGN));
+    let encrypted = types.clone().filter(|media_type| media_type.is_encrypted()).count();
+    if encrypted > 0 {
+        let message =
+            format!("{label}: encrypted layers, whose diff IDs only a key can check: {encrypted}");
+        findings.note(Error::new(Code::Unverifiable, message).at(place_of(manifest)));
+    }
     let mut seen = HashSet::new();
     for unknown in types.filter(|media_type| !is_layer(media_type)) {
         if seen.insert(unknown) {
@@ -397,6 +405,8 @@ fn check_layer_types(label: &str, manifest: &ImageManifest, findings: &mut Diagn
         }
     }
 }
+
+const COSIGN: &str = "application/vnd.dev.cosign.";
 
 fn place_of(manifest: &ImageManifest) -> Place {
     let entry = manifest.manifest_entry().or(manifest.config_entry());

@@ -5,12 +5,13 @@ use serde_json::Value;
 use super::seen::{Seen, digest};
 use super::support::docker;
 use super::support::image::{
-    Descriptor, Image, Layer, OCI_INDEX, Packing, blob, hex, index, item, sha256, strings,
+    Descriptor, Image, Layer, OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST, Packing, blob, hex,
+    index, item, manifest, sha256, strings,
 };
 use super::support::oci::{hybrid, layout};
 use super::support::run::{Room, ocitar};
 use super::support::tarball::Tar;
-use super::{APP, Multi, OTHER, assert_verified, data, exported, run, words};
+use super::{APP, Multi, OTHER, assert_refused, assert_verified, data, exported, run, words};
 
 /// A docker archive of one image, its layers under these names.
 fn docker_archive(image: &Image, names: &[&str]) -> Tar {
@@ -432,4 +433,47 @@ fn names_that_are_no_references() {
         let listed = listed.text();
         assert_eq!(listed.lines().any(|name| name == odd), stays, "{to}: {listed}");
     }
+}
+
+/// Of two manifests of one platform the first goes along, and that is said.
+#[test]
+fn a_second_manifest_of_a_platform_is_told() {
+    let room = Room::new();
+    let images = ["a", "b"].map(Image::app);
+    let index = index(&images.each_ref().map(Image::child));
+    let mut files: Vec<_> = images.iter().flat_map(Image::blobs).collect();
+    files.push(blob(&index));
+    let top = Descriptor::new(OCI_INDEX, &index).named(APP);
+    let input = room.write("in.tar", layout(files, &[top]).bytes());
+    for (verb, more) in [("convert", ["--to", "docker"]), ("export", ["--index", "flatten"])] {
+        let run = run(&room, verb, &input, &more).ok();
+        let says = "without linux/amd64 (another of the platform came first)";
+        assert!(words(&run.err).join(" ").contains(says), "{}", run.err);
+        let seen = Seen::at(&room.path("out.tar"));
+        assert!(seen.blob(&images[0].config_digest()).is_some(), "{verb}");
+        assert!(seen.blob(&images[1].config_digest()).is_none(), "{verb}");
+    }
+}
+
+/// What only a key opens is no docker image, and its diff IDs cannot be checked.
+#[test]
+fn encrypted_layers() {
+    let room = Room::new();
+    let image = Image::app("secret");
+    let cipher: Vec<u8> = image.layers[0].blob.iter().map(|byte| byte ^ 0x5a).collect();
+    let types = ["+gzip+encrypted", "+gzip"].map(|end| format!("{OCI_LAYER}{end}"));
+    let layers =
+        [Descriptor::new(&types[0], &cipher), Descriptor::new(&types[1], &image.layers[1].blob)];
+    let config = Descriptor::new(OCI_CONFIG, &image.config);
+    let text = manifest(OCI_MANIFEST, &config, &layers, "");
+    let files = vec![blob(&image.config), blob(&text), blob(&cipher), blob(&image.layers[1].blob)];
+    let top = Descriptor::new(OCI_MANIFEST, &text).named(APP);
+    let input = room.write("in.tar", layout(files, &[top]).bytes());
+    let verified = ocitar(["verify", "-v", input.to_str().unwrap()]).ok();
+    assert!(verified.err.contains("whose diff IDs only a key can check: 1"), "{}", verified.err);
+    let refused = run(&room, "convert", &input, &["--to", "docker"]);
+    assert_refused(&refused, 1, "E_NO_MATCH");
+    assert!(refused.err.contains("is encrypted"), "{}", refused.err);
+    let seen = exported(&room, "convert", &input, &["--to", "hybrid"]);
+    assert!(seen.blob(&sha256(&cipher)).is_some());
 }

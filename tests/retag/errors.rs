@@ -49,7 +49,9 @@ fn rules_that_no_archive_fits() {
     let room = Room::new();
     let bad_map = room.write("map", "app:1 b:1\nx y z\n");
     let bad_map = arg(&bad_map);
-    let rows: [(&str, &[&str], &str); 19] = [
+    let empty_map = room.write("empty", "# none\n");
+    let other_map = room.write("other", b"app:1 b:\xff\n");
+    let rows: [(&str, &[&str], &str); 22] = [
         ("no rule", &[], "E_USAGE"),
         ("upper case", &["example.com/APP:1"], "E_REF"),
         ("upper case on the right", &["app:1=example.com/APP:1"], "E_REF"),
@@ -68,6 +70,9 @@ fn rules_that_no_archive_fits() {
         ("a pattern that is too large", &["--regex", "a{1000}{1000}{1000}", "x"], "E_RULE"),
         ("a group the pattern has not", &["--regex", "(.*)", "$1_x"], "E_RULE"),
         ("a map with three words", &["--map", bad_map], "E_RULE"),
+        ("a map of nothing", &["--map", arg(&empty_map)], "E_RULE"),
+        ("a map that is no text", &["--map", arg(&other_map)], "E_RULE"),
+        ("a digest cut short", &["sha256:0123456789ab=x:1"], "E_RULE"),
         ("a compression nobody has", &["--compress", "lz4", NEW], "E_USAGE"),
     ];
     for (what, rules, id) in rows {

@@ -3,12 +3,13 @@
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, symlink};
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 
 use super::support::image::{Packing, pack};
 use super::support::oci;
-use super::support::run::{Room, arg, ocitar, ocitar_reading};
+use super::support::run::{Room, arg, command, ocitar, ocitar_reading};
 use super::{APP, Docs, Fixture, NEW, assert_same, item, retag, top, written};
 
 fn before(fixture: &Fixture) -> Vec<u8> {
@@ -100,6 +101,29 @@ fn the_input_is_no_output() {
         assert_eq!((run.code, run.id()), (2, "E_OUT_SAME"), "{}", run.err);
     }
     assert_eq!(room.list(), ["hard.tar", "in.tar", "soft.tar"]);
+}
+
+/// The same through standard input and output, which may be appended to, too.
+#[test]
+fn the_input_is_no_standard_output() {
+    let (fixture, room) = (Fixture::new(), Room::new());
+    let bytes = before(&fixture);
+    let input = room.write("in.tar", &bytes);
+    for args in [
+        &["retag", arg(&input), "-", NEW][..],
+        &["retag", "-", "-", NEW],
+        &["retag", "--drop-unmatched", "-", "-", "app:1.0=x:1"],
+        &["export", "-", "-"],
+        &["convert", arg(&input), "-", "--to", "oci"],
+    ] {
+        let appended = fs::OpenOptions::new().append(true).open(&input).unwrap();
+        let mut ocitar = command(args);
+        let child = ocitar.stdin(fs::File::open(&input).unwrap()).stdout(appended);
+        let done = child.stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+        let said = String::from_utf8(done.stderr).unwrap();
+        assert!(done.status.code() == Some(2) && said.contains("[E_OUT_SAME]"), "{args:?} {said}");
+        assert_eq!(fs::read(&input).unwrap(), bytes, "{args:?}");
+    }
 }
 
 #[test]

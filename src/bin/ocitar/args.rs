@@ -27,7 +27,7 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 content at fault or nothing matched, 2 usage, 3 malformed or \
-ambiguous archive, 4 a limit was hit, 5 I/O, 70 a bug, 130 and 143 interrupted";
+ambiguous archive, 4 a limit was hit, 5 I/O, 70 a bug, 129, 130 and 143 interrupted";
 
 /// The exit codes, and every limit with its default.
 fn limits_help() -> String {
@@ -445,7 +445,7 @@ pub struct PlatformArgs {
 #[derive(Debug, Args)]
 pub struct Shape {
     /// What becomes of an index that loses platforms: made anew, left as it is, or
-    /// the one manifest named directly [default: rewrite; merge and split: keep]
+    /// the one manifest named directly [default: rewrite; merge and split: keep, but for split --by platform]
     #[arg(long, value_name = "HOW")]
     pub index: Option<IndexArg>,
     /// What becomes of attestations and signatures [default: keep]

@@ -114,7 +114,10 @@ impl Job<'_> {
         if !part {
             let asked = self.request.platforms != Platforms::Complete;
             let missing = bundle.missing(&self.selection);
-            said::missing(&missing, asked, printer, self.is_to_stdout()).map_err(fail)?;
+            if let Some((said, error)) = said::missing(&missing, asked, printer.json) {
+                self.report(&said, printer)?;
+                return Err(fail(error));
+            }
         }
         let layout = self.layout(&bundle);
         Ok((bundle, layout))
@@ -157,7 +160,7 @@ impl Job<'_> {
         if self.request.writing.dry_run {
             said::say(output, None, plan.len(), printer);
         } else {
-            let written = writing::write(&plan, path, options, common)?;
+            let written = writing::write(&plan, self.request.inputs, path, options, common)?;
             value["written"] = json!({ "bytes": written.bytes, "method": written.method.as_str() });
             said::say(output, Some(&written), plan.len(), printer);
         }
@@ -196,7 +199,9 @@ impl Job<'_> {
             (Code::PlatformChoice, Export) => "--platform chooses one",
             (Code::PlatformChoice, Split) => "--by platform makes a part for each",
             (Code::PlatformChoice, Merge) => "--to hybrid keeps all of them",
-            (Code::NameCollision, Merge) => "--on-conflict first or last chooses one",
+            (Code::NameCollision, Merge) => {
+                "--on-conflict first or last chooses one; parts that split made by platform are one image again only if made with --index keep"
+            }
             (Code::NameCollision, Export) => "--except DIGEST leaves one out",
             (Code::NameCollision, _) => "`ocitar export IN OUT --except DIGEST` leaves one out",
             (Code::Referrer, _) if self.request.to == To::Docker => {

@@ -139,6 +139,9 @@ fn raw_document(
                 (None, _) => true,
             })
             .collect();
+        if let (Some(spec), []) = (platform, &manifests[..]) {
+            return Err(no_platform(spec, images));
+        }
         let [manifest] = &manifests[..] else {
             let held = image.platforms().filter(|manifest| manifest.is_present());
             let there =

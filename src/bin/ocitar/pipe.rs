@@ -1,10 +1,12 @@
 //! Standard input and output for archives: much data, usually through pipes.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Stdin};
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
-use ocitar::error::{Error, Result};
+use ocitar::error::{Code, Error, Result};
 
 /// Bytes a pipe is asked to hold: the most that anyone may have, and sixteen times
 /// the usual. Both ends then wait for each other less often.
@@ -17,16 +19,33 @@ pub fn stdin() -> Stdin {
     input
 }
 
-/// Standard output, without the buffer that breaks every write at its last line.
+/// Standard output for an archive made of these, without the buffer that breaks every
+/// write at its last line.
 ///
 /// # Errors
 ///
-/// `E_IO` when it is closed.
-pub fn stdout() -> Result<File> {
+/// `E_OUT_SAME` when it is one of the inputs, `E_IO` when it is closed.
+pub fn stdout<'p>(inputs: impl IntoIterator<Item = &'p Path>) -> Result<File> {
+    let fail = |e| Error::io("standard output", e);
     let output = io::stdout();
     widen(&output);
-    let output = output.as_fd().try_clone_to_owned();
-    Ok(output.map_err(|e| Error::io("standard output", e))?.into())
+    let output = File::from(output.as_fd().try_clone_to_owned().map_err(fail)?);
+    let own = output.metadata().map_err(fail)?;
+    let is_own = |path: &&Path| {
+        let input = if *path == Path::new("-") { file_of(&io::stdin()) } else { path.metadata() };
+        input.is_ok_and(|input| (input.dev(), input.ino()) == (own.dev(), own.ino()))
+    };
+    if own.is_file()
+        && let Some(input) = inputs.into_iter().find(is_own)
+    {
+        let message = "standard output is the input, or a part of it";
+        return Err(Error::new(Code::OutSame, message).in_archive(input.display().to_string()));
+    }
+    Ok(output)
+}
+
+fn file_of(end: &impl AsFd) -> io::Result<Metadata> {
+    File::from(end.as_fd().try_clone_to_owned()?).metadata()
 }
 
 fn widen(end: &impl AsFd) {

@@ -85,7 +85,7 @@ pub fn run(
     let bar = Bar::new(common, if at_once { "verifying and writing" } else { "writing" });
     let options = options.codec(codec).progress(&bar);
     let written = if to_stdout {
-        pipe::stdout().and_then(|mut out| plan.write_stream(&mut out, &options))
+        pipe::stdout([&*verb.input]).and_then(|mut out| plan.write_stream(&mut out, &options))
     } else {
         catch_signals()?;
         match verb.in_place {

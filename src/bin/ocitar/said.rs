@@ -4,7 +4,7 @@
 use ocitar::archive::ManifestKind;
 use ocitar::bundle::{Gone, Lack, Missing, Output, OutputImage, Why, left_out};
 use ocitar::edit::Ledger;
-use ocitar::error::{Code, Error, Result};
+use ocitar::error::{Code, Error};
 use ocitar::platform::Platform;
 use ocitar::text::{printable, size};
 use ocitar::write::Written;
@@ -174,7 +174,7 @@ fn say_warnings(output: &Output<'_>, images: &[OutputImage], printer: &Printer) 
         let hidden =
             images.iter().filter(|image| image.shown.is_none() && !image.platforms.is_empty());
         list_as(
-            "warning: not in manifest.json, nothing there that docker could run:",
+            "warning: not in manifest.json, for docker cannot run what is there:",
             hidden.map(label),
             printer,
         );
@@ -238,31 +238,30 @@ pub fn count(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 
-/// Says which platforms cannot be had, as a table or as data, and fails.
-/// Whether they were `asked` for, or nothing else is there.
-pub fn missing(list: &[Missing], asked: bool, printer: &Printer, to_stdout: bool) -> Result<()> {
+/// Which platforms cannot be had, as data and as an error, after a table where no
+/// data will be printed. Whether they were `asked` for, or nothing else is there.
+pub fn missing(list: &[Missing], asked: bool, prints_data: bool) -> Option<(Value, Error)> {
     if list.is_empty() {
-        return Ok(());
+        return None;
     }
     let said = |lack: &Lack| match lack {
         Lack::Unpromised(_) => "not in the image".to_owned(),
         Lack::Incomplete { present, needed } => format!("incomplete ({present}/{needed})"),
         _ => "absent".to_owned(),
     };
-    if printer.json && !to_stdout {
-        let rows = list.iter().map(|missing| {
-            let mut row = json!({
-                "image": missing.image,
-                "platform": missing.platform,
-                "status": said(&missing.lack),
-            });
-            if let Lack::Unpromised(has) = &missing.lack {
-                row["has"] = json!(has);
-            }
-            row
+    let rows = list.iter().map(|missing| {
+        let mut row = json!({
+            "image": missing.image,
+            "platform": missing.platform,
+            "status": said(&missing.lack),
         });
-        output::json_data(&json!({ "missing": rows.collect::<Vec<_>>() }))?;
-    } else {
+        if let Lack::Unpromised(has) = &missing.lack {
+            row["has"] = json!(has);
+        }
+        row
+    });
+    let data = json!({ "missing": rows.collect::<Vec<_>>() });
+    if !prints_data {
         let row = |missing: &Missing| {
             let status = match &missing.lack {
                 Lack::Unpromised(has) if has.len() <= FEW => {
@@ -290,5 +289,5 @@ pub fn missing(list: &[Missing], asked: bool, printer: &Printer, to_stdout: bool
             format!("no platform is complete of {images}; nothing was written")
         }
     };
-    Err(Error::new(Code::PlatformMissing, message))
+    Some((data, Error::new(Code::PlatformMissing, message)))
 }

@@ -78,7 +78,7 @@ pub fn run(verb: &Split, common: &Common, printer: &Printer) -> Result<u8> {
         }
         let options = WriteOptions::new().jobs(common.jobs()).codec(codec);
         for ((plan, file), bytes) in plans.iter().zip(&files).zip(&mut written) {
-            *bytes = writing::write(plan, &folder.path().join(file), options, common)?.bytes;
+            *bytes = writing::write(plan, &[], &folder.path().join(file), options, common)?.bytes;
         }
     }
     let rows = files.iter().zip(&outputs).zip(&written);

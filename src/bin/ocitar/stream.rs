@@ -37,7 +37,7 @@ pub fn run(
         options = options.codec(codec);
     }
     let streamed = if verb.output == dash {
-        let mut out = pipe::stdout()?;
+        let mut out = pipe::stdout([&*verb.input])?;
         if verb.input == dash {
             pass.write_stream("stdin", pipe::stdin(), &mut out, &options)
         } else {

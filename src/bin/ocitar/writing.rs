@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, IsTerminal};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ocitar::archive::{Access, Archive};
 use ocitar::compress::{Codec, Compression};
@@ -102,9 +102,10 @@ pub fn open(
     Ok(Ok(archive))
 }
 
-/// Writes a plan to a file, or to standard output for `-`.
+/// Writes a plan made of these to a file, or to standard output for `-`.
 pub fn write(
     plan: &Plan,
+    inputs: &[PathBuf],
     output: &Path,
     options: WriteOptions<'_>,
     common: &Common,
@@ -112,7 +113,8 @@ pub fn write(
     let bar = Bar::new(common, "writing");
     let options = options.progress(&bar);
     let written = if output == Path::new("-") {
-        pipe::stdout().and_then(|mut out| plan.write_stream(&mut out, &options))
+        pipe::stdout(inputs.iter().map(|input| &**input))
+            .and_then(|mut out| plan.write_stream(&mut out, &options))
     } else {
         catch_signals()?;
         plan.write_to(output, &options)

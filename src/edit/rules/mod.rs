@@ -162,6 +162,7 @@ impl RenameRules {
     }
 
     fn map(mut self, text: &str, file: &str) -> Result<Self> {
+        let before = self.rules.len();
         for (number, line) in (1..).zip(text.lines()) {
             let line = line.split('#').next().unwrap_or_default();
             let mut words = line.split_whitespace();
@@ -172,6 +173,9 @@ impl RenameRules {
             };
             let origin = Origin::new(file, Some(number));
             self.rules.push(rule.map_err(|e| on_line(e, &origin))?.at(origin));
+        }
+        if self.rules.len() == before {
+            return Err(Error::new(Code::Rule, "no line \"OLD NEW\" in it").in_archive(file));
         }
         Ok(self)
     }
@@ -304,7 +308,7 @@ impl RenameRules {
             };
             return Err(Error::new(
                 Code::RuleUnmatched,
-                format!("no image is named as in \"{rule}\"{more}"),
+                format!("nothing for \"{rule}\"{more}: no image has the name, or an earlier rule took it"),
             )
             .hint(
                 "`ocitar ls` shows the names; --allow-unmatched ignores rules that match nothing",
@@ -325,14 +329,18 @@ const FILE_SIZE: u64 = 16 << 20;
 /// A file of rules as text.
 fn read_text(path: &Path) -> Result<String> {
     let fail = |e| Error::io(path, e);
-    let mut text = String::new();
+    let refuse =
+        |message: String| Error::new(Code::Rule, message).in_archive(path.display().to_string());
+    let mut bytes = Vec::new();
     let file = File::open(path).map_err(fail)?;
-    file.take(FILE_SIZE + 1).read_to_string(&mut text).map_err(fail)?;
-    if text.len() as u64 > FILE_SIZE {
-        return Err(Error::new(Code::Rule, format!("more than {FILE_SIZE} bytes of rules"))
-            .in_archive(path.display().to_string()));
+    file.take(FILE_SIZE + 1).read_to_end(&mut bytes).map_err(fail)?;
+    if bytes.len() as u64 > FILE_SIZE {
+        return Err(refuse(format!("more than {FILE_SIZE} bytes of rules")));
     }
-    Ok(text)
+    let text = String::from_utf8(bytes)
+        .map_err(|e| refuse(format!("not UTF-8 at byte {}", e.utf8_error().valid_up_to())))?;
+    // Editors elsewhere put a mark before it.
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 /// The same error, in a place; unless it has one already.

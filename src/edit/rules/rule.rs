@@ -121,6 +121,11 @@ impl Rule {
         if let Ok(digest) = old.parse() {
             return Ok(Rule::new(Kind::Digest { digest, new: reference(new)?.canonical() }));
         }
+        let hex = old.strip_prefix("sha256:").or_else(|| old.strip_prefix("sha512:"));
+        if hex.is_some_and(|hex| hex.len() > 6 && hex.bytes().all(|b| b.is_ascii_hexdigit())) {
+            return Err(Error::new(Code::Rule, format!("\"{old}\" is not a whole digest"))
+                .hint("piped, `ocitar ls` shows whole ones"));
+        }
         let (old, new) = (reference(old)?, reference(new)?);
         if old.is_name_only() != new.is_name_only() {
             return Err(Error::new(
