@@ -145,6 +145,21 @@ pub struct Finding {
     pub detail: String,
     /// Whether the import ends here.
     pub fatal: bool,
+    /// The rule's repair, where it would mend this archive.
+    pub repair: Option<&'static str>,
+}
+
+impl Finding {
+    /// The command that mends it, for an archive of this path.
+    #[must_use]
+    pub fn command(&self, input: &str) -> Option<String> {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
+        let input = match input.chars().all(is_plain) && !input.is_empty() {
+            true => input.to_owned(),
+            false => format!("'{}'", input.replace('\'', "'\\''")),
+        };
+        Some(self.repair?.replace("{in}", &input))
+    }
 }
 
 /// What a consumer will do with an archive.

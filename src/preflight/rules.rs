@@ -15,19 +15,6 @@ pub struct Rule {
     pub repair: Option<&'static str>,
 }
 
-impl Rule {
-    /// The command that mends it, for an archive of this path.
-    #[must_use]
-    pub fn command(&self, input: &str) -> Option<String> {
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
-        let input = match input.chars().all(is_plain) && !input.is_empty() {
-            true => input.to_owned(),
-            false => format!("'{}'", input.replace('\'', "'\\''")),
-        };
-        Some(self.repair?.replace("{in}", &input))
-    }
-}
-
 macro_rules! rules {
     ($($(#[$doc:meta])* $name:ident = $id:literal, $text:literal, $source:literal, $repair:expr;)+) => {
         $($(#[$doc])* pub(super) const $name: &Rule =

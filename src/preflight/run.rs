@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::archive::{ConfigSummary, Image, ImageManifest};
 use crate::compress::Compression;
 use crate::digest::Digest;
 use crate::platform::PlatformSpec;
@@ -59,14 +60,30 @@ impl<'f> Run<'f> {
         let detail = detail.into();
         let known = |finding: &Finding| finding.rule == rule && finding.detail == detail;
         if self.findings.len() < FINDINGS && !self.findings.iter().any(known) {
-            self.findings.push(Finding { rule, detail, fatal: false });
+            let repair = self.repair(rule);
+            self.findings.push(Finding { rule, detail, fatal: false, repair });
         }
     }
 
     /// Ends the import.
     pub(super) fn refuse<T>(&mut self, rule: &'static Rule, detail: impl Into<String>) -> Step<T> {
-        self.findings.push(Finding { rule, detail: detail.into(), fatal: true });
+        let repair = self.repair(rule);
+        self.findings.push(Finding { rule, detail: detail.into(), fatal: true, repair });
         Err(Refused)
+    }
+
+    /// The command that a rule names, unless it would leave this archive as it is.
+    fn repair(&self, rule: &'static Rule) -> Option<&'static str> {
+        let images = self.facts.archive.images();
+        let mends = if rule == rules::ONE_ITEM {
+            // A part for each image: with its names, though.
+            images.len() > 1 && images.iter().all(|image| image.names().len() < 2)
+        } else if rule == rules::NO_MANIFEST_JSON {
+            images.iter().flat_map(Image::platforms).any(docker_runs)
+        } else {
+            true
+        };
+        rule.repair.filter(|_| mends)
     }
 
     /// Ends the import with a problem of a control file.
@@ -139,4 +156,12 @@ impl<'f> Run<'f> {
     pub(super) fn knows(&mut self, layer: Digest) {
         self.known.insert(layer);
     }
+}
+
+/// Whether an item of `manifest.json` can be made for a manifest.
+fn docker_runs(manifest: &ImageManifest) -> bool {
+    let layers = manifest.layers();
+    let is_image =
+        |config: &ConfigSummary| config.has_rootfs && config.diff_ids.len() == layers.len();
+    manifest.config().is_some_and(is_image) && layers.iter().all(|layer| layer.entry().is_some())
 }

@@ -78,7 +78,7 @@ fn text(predictions: &[Prediction], input: Option<&str>, printer: &Printer) -> S
         if printer.verbose {
             text.push_str(&format!("  known from: {}\n", rule.source));
         }
-        if let Some(command) = input.and_then(|input| rule.command(input)) {
+        if let Some(command) = input.and_then(|input| finding.command(input)) {
             text.push_str(&format!("  repair: {}\n", printable(&command)));
         }
     }
@@ -145,7 +145,7 @@ fn prediction_json(prediction: &Prediction, input: Option<&str>) -> Value {
             "text": finding.rule.text,
             "detail": finding.detail,
             "fatal": finding.fatal,
-            "repair": input.and_then(|input| finding.rule.command(input)),
+            "repair": input.and_then(|input| finding.command(input)),
             "source": finding.rule.source,
         })
     });
