@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use ocitar::archive::{Access, Archive, Format, OpenOptions};
-use ocitar::bundle::{Bundle, GatherOptions, Layout, Platforms, Selection};
+use ocitar::bundle::{Bundle, GatherOptions, Layout, Output, Platforms, Selection, SplitBy};
 use ocitar::diagnostics::Severity;
 use ocitar::edit::{RenameRules, Rule};
 use ocitar::error::{Class, Error};
@@ -121,38 +121,51 @@ fn archives_retag_as_sound_as_they_were() {
 
 #[test]
 fn archives_are_written_as_sound_as_they_were() {
+    let all = Selection::new().platforms(Platforms::All);
+    let selections = [Selection::new(), all.clone(), all.lenient(true)];
     for (name, code, bytes) in finds("operations") {
-        for (format, lenient) in [Format::Oci, Format::Docker, Format::Hybrid]
+        for (format, selection) in [Format::Oci, Format::Docker, Format::Hybrid]
             .into_iter()
-            .flat_map(|format| [false, true].map(|lenient| (format, lenient)))
+            .flat_map(|format| selections.iter().map(move |selection| (format, selection)))
         {
-            let what = format!("{name} as {format}, lenient {lenient}");
+            let what = format!("{name} as {format}, {selection:?}");
             let archive = OpenOptions::new().open_bytes("find", bytes.clone());
             let archive = archive.and_then(Archive::check).unwrap();
-            let bundle = Bundle::gather(&[&archive], &GatherOptions::new(), &Silent);
-            let selection = Selection::new().lenient(lenient).platforms(Platforms::All);
-            let bundle = bundle.and_then(|bundle| bundle.select(&selection));
-            let out = bundle.and_then(|bundle| bundle.output(&Layout::new(format)));
-            let out = match out {
-                Ok(out) => out,
-                Err(error) => {
-                    let class = error.class();
-                    assert!(matches!(class, Class::Content | Class::Usage), "{what}: {error}");
-                    continue;
-                }
+            let layout = Layout::new(format);
+            let Some(bundle) = allowed(
+                &what,
+                Bundle::gather(&[&archive], &GatherOptions::new(), &Silent)
+                    .and_then(|bundle| bundle.select(selection)),
+            ) else {
+                continue;
             };
-            let mut written = Vec::new();
-            out.plan()
-                .unwrap()
-                .visit(&mut |chunk| {
-                    written.extend_from_slice(chunk);
-                    Ok(())
-                })
-                .unwrap();
-            let new = OpenOptions::new().open_bytes("output", written).and_then(Archive::check);
-            assert!(verify(&new.unwrap()).findings.exit_code() <= code, "{what}");
+            if let Some(out) = allowed(&what, bundle.output(&layout)) {
+                assert!(verify(&opened(&out)).findings.exit_code() <= code, "{what}");
+            }
+            for part in
+                allowed(&what, bundle.split(SplitBy::Image, selection, &layout)).iter().flatten()
+            {
+                opened(&part.bundle.output(&layout).unwrap());
+            }
         }
     }
+}
+
+/// `None` for what the archive or the request does not allow.
+fn allowed<T>(what: &str, result: Result<T, Error>) -> Option<T> {
+    let is_allowed = |error: &Error| matches!(error.class(), Class::Content | Class::Usage);
+    result.inspect_err(|error| assert!(is_allowed(error), "{what}: {error}")).ok()
+}
+
+/// What is written, as an archive again.
+fn opened(out: &Output<'_>) -> Archive {
+    let mut written = Vec::new();
+    let mut keep = |chunk: &[u8]| {
+        written.extend_from_slice(chunk);
+        Ok(())
+    };
+    out.plan().unwrap().visit(&mut keep).unwrap();
+    OpenOptions::new().open_bytes("output", written).and_then(Archive::check).unwrap()
 }
 
 #[test]

@@ -359,6 +359,15 @@ impl Archive {
         self.distinct_files_of(image).iter().map(|entry| entry.span.len).sum()
     }
 
+    /// Every descriptor that leads to an index or a manifest in the archive.
+    pub(crate) fn document_descriptors(&self) -> impl Iterator<Item = &Descriptor> {
+        let is_document = |descriptor: &&Descriptor| {
+            let node = self.graph.get(&descriptor.digest);
+            node.is_some_and(|node| !matches!(node.content, Content::Other))
+        };
+        self.documents.tops.iter().chain(self.graph.descriptors()).filter(is_document)
+    }
+
     /// What is wrong with content that is embedded in descriptors.
     pub(crate) fn bad_data(&self) -> impl Iterator<Item = Error> {
         let index = self.documents.index.as_ref();

@@ -13,6 +13,7 @@ use crate::bundle::{Bundle, BundleImage, Referrer, made};
 use crate::digest::Digest;
 use crate::edit::Ledger;
 use crate::error::{Code, Error, Result};
+use crate::media_type::MediaType;
 use crate::progress::Progress;
 
 /// Which images a bundle is made of.
@@ -252,8 +253,7 @@ impl BundleImage {
     fn join(&mut self, other: BundleImage) -> Result<()> {
         let [own, others] = [&self.root, &other.root].map(|root| &root.media_type);
         if own != others {
-            let message = format!("{} under two media types", self.root.digest);
-            return Err(Error::new(Code::MediaType, message).expected_found(own, others));
+            return Err(under_two(&self.root.digest, own, others));
         }
         // Where one archive has the manifest it is not new.
         if self.is_made() {
@@ -327,10 +327,27 @@ fn check(archive: &Archive) -> Result<()> {
         error.code() == Code::TarTrailing
     });
     let trailing = trailing.map(|finding| finding.error.clone());
-    match trailing.or_else(|| archive.bad_data().next()) {
+    let wrong = trailing.or_else(|| archive.bad_data().next());
+    match wrong.or_else(|| two_types(archive)) {
         Some(error) => Err(error.in_archive(archive.label())),
         None => Ok(()),
     }
+}
+
+/// A manifest or an index to which two media types are given: what leads to it by one
+/// of them alone is no image to a reader.
+fn two_types(archive: &Archive) -> Option<Error> {
+    let mut types = HashMap::new();
+    archive.document_descriptors().find_map(|descriptor| {
+        let found = &descriptor.media_type;
+        let first = *types.entry(&descriptor.digest).or_insert(found);
+        (first != found).then(|| under_two(&descriptor.digest, first, found))
+    })
+}
+
+fn under_two(digest: &Digest, first: &MediaType, second: &MediaType) -> Error {
+    let message = format!("{digest} under two media types");
+    Error::new(Code::MediaType, message).expected_found(first, second)
 }
 
 /// The view or views the archives have between them.
